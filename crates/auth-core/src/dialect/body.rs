@@ -1,0 +1,320 @@
+//! Reads `model`, `stream` and the declared tools out of a JSON body in one pass, without building a
+//! tree of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// What a decision needs to know of a request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallHead<'a> {
+    /// The model, as the caller named it.
+    pub model: Cow<'a, str>,
+    /// Where the model's JSON string lies in the body, with its quotes.
+    pub model_at: Range<usize>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// The names of the tools that the request declares.
+    pub tools: Vec<Cow<'a, str>>,
+}
+
+/// Why a body cannot be used; says what to mend, without repeating what was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadBody(Cow<'static, str>);
+
+/// The members that decisions rest on. A member that another parser might take for one of them,
+/// because it compares names without case, is refused.
+const DECISIVE: [&str; 4] = ["model", "stream", "tools", "functions"];
+
+pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
+    let mut parser = serde_json::Deserializer::from_slice(body);
+    let found = Head.deserialize(&mut parser).and_then(|found| parser.end().map(|()| found));
+    let found = found.map_err(|error| BadBody(explain(&error)))?;
+    let raw = found.model.ok_or(BadBody("the body has no `model`".into()))?.get();
+    let model =
+        serde_json::from_str::<Text<'_>>(raw).map_err(|_| BadBody("`model` must be a string".into()))?.0;
+    if model.is_empty() {
+        return Err(BadBody("`model` must not be empty".into()));
+    }
+    // `raw` borrows from `body`, so the difference of the addresses is its place in it.
+    let start = raw.as_ptr().addr() - body.as_ptr().addr();
+    Ok(CallHead { model, model_at: start..start + raw.len(), stream: found.stream, tools: found.tools })
+}
+
+/// The parser's own words can quote the body, which may hold anything; only its position is kept.
+fn explain(error: &serde_json::Error) -> Cow<'static, str> {
+    if error.classify() == serde_json::error::Category::Data {
+        // Our own words below; of "invalid type: string \"…\", expected …" only what was expected.
+        let text = error.to_string();
+        return match text.rfind(", expected ") {
+            Some(at) => format!("the body is wrong: {}", &text[at + 2..]).into(),
+            None => text.into(),
+        };
+    }
+    let what = if error.is_eof() { "ends too early" } else { "is not valid JSON" };
+    format!("the body {what} at line {} column {}", error.line(), error.column()).into()
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The name of a member; borrowed unless it holds escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Default)]
+struct Found<'a> {
+    model: Option<&'a RawValue>,
+    stream: bool,
+    tools: Vec<Cow<'a, str>>,
+}
+
+struct Head;
+
+impl<'de> DeserializeSeed<'de> for Head {
+    type Value = Found<'de>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, from: D) -> Result<Found<'de>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Head {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+        let mut found = Found::default();
+        let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(16);
+        while let Some(Name(name)) = map.next_key()? {
+            if seen.contains(&name) {
+                return Err(de::Error::custom("the body has a member twice"));
+            }
+            match &*name {
+                "model" => found.model = Some(map.next_value()?),
+                "stream" => found.stream = map.next_value::<Flag>()?.0,
+                "tools" => map.next_value_seed(Tools { into: &mut found.tools, nested: true })?,
+                "functions" => map.next_value_seed(Tools { into: &mut found.tools, nested: false })?,
+                other if looks_decisive(other) => {
+                    return Err(de::Error::custom(
+                        "the body has a member that differs from `model`, `stream`, `tools` or `functions` only in case",
+                    ));
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            // A body with thousands of members is no LLM request, and comparing each with each costs.
+            if seen.len() == 256 {
+                return Err(de::Error::custom("the body has more than 256 members"));
+            }
+            seen.push(name);
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a parser that ignores case would take the name for a decisive one. Folds as Unicode does:
+/// U+017F is an `s` and U+212A a `k` to such parsers.
+fn looks_decisive(name: &str) -> bool {
+    if name.is_ascii() {
+        return DECISIVE.iter().any(|decisive| decisive.eq_ignore_ascii_case(name));
+    }
+    let folded: String = name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect();
+    DECISIVE.contains(&folded.as_str())
+}
+
+/// `true`, `false`, or `null` for `false`. Never a string.
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct BoolOrNull;
+
+        impl Visitor<'_> for BoolOrNull {
+            type Value = Flag;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`stream` to be true or false")
+            }
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Flag, E> {
+                Ok(Flag(on))
+            }
+            fn visit_unit<E: de::Error>(self) -> Result<Flag, E> {
+                Ok(Flag(false))
+            }
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Flag, E> {
+                Err(E::custom("`stream` must be true or false, not a string"))
+            }
+        }
+
+        from.deserialize_any(BoolOrNull)
+    }
+}
+
+/// A list of declared tools, or `null`.
+struct Tools<'v, 'de> {
+    into: &'v mut Vec<Cow<'de, str>>,
+    /// Whether an element may hold its name in `function.name`.
+    nested: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Tools<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: de::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tools<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tools")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(name) = list.next_element_seed(ToolName { nested: self.nested })? {
+            self.into.push(name);
+        }
+        Ok(())
+    }
+}
+
+/// The name of one declared tool: its `name`, or its `function.name`, or the `type` of a tool that
+/// the provider runs itself and that has no other name.
+struct ToolName {
+    nested: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for ToolName {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, from: D) -> Result<Cow<'de, str>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ToolName {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tool, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cow<'de, str>, A::Error> {
+        let (mut name, mut kind) = (None, None);
+        while let Some(Name(member)) = map.next_key()? {
+            let before = match &*member {
+                "name" => name.replace(map.next_value::<Text<'de>>()?.0),
+                "function" | "custom" if self.nested => {
+                    name.replace(map.next_value_seed(ToolName { nested: false })?)
+                }
+                "type" => kind.replace(map.next_value::<Text<'de>>()?.0),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    None
+                }
+            };
+            if before.is_some() {
+                return Err(de::Error::custom("a tool is named twice"));
+            }
+        }
+        name.or(kind).ok_or_else(|| de::Error::custom("a tool has no name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_decision_needs_and_where_the_model_lies() {
+        let body = br#" {"messages":[{"role":"user","content":"hi"}], "model" : "gpt-4o","stream":true,
+            "tools":[{"type":"function","function":{"name":"f","parameters":{"name":1}}},
+                     {"name":"g","input_schema":{}},{"type":"web_search"}],"functions":[{"name":"h"}]} "#;
+        let head = read(body).unwrap();
+        assert_eq!(head.model, "gpt-4o");
+        assert_eq!(&body[head.model_at.clone()], br#""gpt-4o""#);
+        assert!(head.stream);
+        assert_eq!(head.tools, ["f", "g", "web_search", "h"]);
+    }
+
+    #[test]
+    fn escapes_in_the_model_are_read_and_null_means_absent() {
+        let head = read(br#"{"model":"gpt\u002d4o","stream":null,"tools":null}"#).unwrap();
+        assert_eq!((&*head.model, head.stream, head.tools.len()), ("gpt-4o", false, 0));
+        assert_eq!(read(br#"{"mod\u0065l":"a"}"#).unwrap().model, "a");
+    }
+
+    #[test]
+    fn whatever_two_parsers_could_read_differently_is_refused() {
+        for body in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","mod\u0065l":"b"}"#,
+            r#"{"model":"a","Model":"b"}"#,
+            "{\"model\":\"a\",\"\u{17f}tream\":true}",
+            r#"{"model":"a","messages":[],"messages":[]}"#,
+            r#"{"model":"a","tools":[{"name":"f","name":"g"}]}"#,
+            r#"{"model":"a","tools":[{"name":"f","function":{"name":"g"}}]}"#,
+            r#"{"model":"a"} {"model":"b"}"#,
+            "\u{feff}{\"model\":\"a\"}",
+        ] {
+            assert!(read(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_and_missing_members_say_what_to_mend() {
+        for (body, says) in [
+            ("", "ends too early"),
+            ("[]", "expected a JSON object"),
+            ("{\"model\":\"a\"", "ends too early"),
+            ("{\"model\":}", "not valid JSON"),
+            ("{}", "no `model`"),
+            (r#"{"model":1}"#, "`model` must be a string"),
+            (r#"{"model":null}"#, "`model` must be a string"),
+            (r#"{"model":""}"#, "`model` must not be empty"),
+            (r#"{"model":"a","stream":"true"}"#, "must be true or false"),
+            (r#"{"model":"a","stream":1}"#, "to be true or false"),
+            (r#"{"model":"a","tools":{}}"#, "a list of tools"),
+            (r#"{"model":"a","tools":[{}]}"#, "a tool has no name"),
+            (r#"{"model":"a","tools":["f"]}"#, "a tool, which is an object"),
+        ] {
+            let error = read(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(says), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_the_body() {
+        for body in [r#"{"model":"a","stream":"canary"}"#, r#"{"model":"a","tools":"canary"}"#, r#""canary""#]
+        {
+            let error = read(body.as_bytes()).unwrap_err().to_string();
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn deep_and_wide_bodies_are_bounded() {
+        let deep = format!(r#"{{"model":"a","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(read(deep.as_bytes()).is_ok());
+        let wide: Vec<String> = (0..300).map(|n| format!("\"k{n}\":1")).collect();
+        assert!(read(format!(r#"{{"model":"a",{}}}"#, wide.join(",")).as_bytes()).is_err());
+    }
+}
