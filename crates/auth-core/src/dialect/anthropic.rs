@@ -26,7 +26,7 @@ pub(super) fn error_body(kind: ErrorKind, message: &str, request_id: &str) -> St
         ErrorKind::Authentication => "authentication_error",
         ErrorKind::Permission => "permission_error",
         ErrorKind::NotFound | ErrorKind::ModelNotFound => "not_found_error",
-        ErrorKind::TooLarge => "request_too_large",
+        ErrorKind::TooLarge | ErrorKind::HeadTooLarge => "request_too_large",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::Timeout | ErrorKind::GatewayTimeout => "timeout_error",
         ErrorKind::Internal | ErrorKind::BadGateway => "api_error",

@@ -79,6 +79,8 @@ pub enum ErrorKind {
     Timeout,
     /// Too large. Status 413.
     TooLarge,
+    /// The headers are too large. Status 431.
+    HeadTooLarge,
     /// Too many. Status 429.
     RateLimited,
     /// Our own fault. Status 500.

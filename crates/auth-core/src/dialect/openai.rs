@@ -22,7 +22,7 @@ struct Inner<'a> {
 
 pub(super) fn error_body(kind: ErrorKind, message: &str) -> String {
     let (r#type, code) = match kind {
-        ErrorKind::InvalidRequest | ErrorKind::Timeout | ErrorKind::TooLarge => {
+        ErrorKind::InvalidRequest | ErrorKind::Timeout | ErrorKind::TooLarge | ErrorKind::HeadTooLarge => {
             ("invalid_request_error", None)
         }
         ErrorKind::Authentication => ("invalid_request_error", Some("invalid_api_key")),
