@@ -1,0 +1,56 @@
+//! What a fresh machine lacks.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{Result, sh};
+
+/// The SDKs that the end-to-end test drives, pinned: a new version is a change to review.
+const SDKS: [&str; 2] = ["openai==3.54.0", "anthropic==2.12.0"];
+
+/// Installs `cargo NAME` from crates.io unless it is there.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn cargo_tool(name: &str) -> Result {
+    if sh::succeeds(&mut sh::command("cargo", &[name, "--version"])) {
+        return Ok(());
+    }
+    println!("cargo {name} is missing; building it takes some minutes, once");
+    sh::run(&mut sh::command("cargo", &["install", "--locked", &format!("cargo-{name}")]))
+}
+
+/// The Python of a virtual environment below `target/` that holds the pinned SDKs; made on first use.
+///
+/// # Errors
+/// When Python is missing and cannot be installed, or the SDKs cannot be fetched.
+pub(crate) fn python() -> Result<PathBuf> {
+    let folder = sh::root().join("target/e2e-venv");
+    let python = folder.join("bin/python");
+    let stamp = folder.join("installed");
+    let wanted = SDKS.join("\n");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) && python.exists() {
+        return Ok(python);
+    }
+    if !sh::succeeds(&mut sh::command("python3", &["-c", "import venv, ensurepip"])) {
+        install_python()?;
+    }
+    sh::run(sh::command("python3", &["-m", "venv", "--clear"]).arg(&folder))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
+    sh::run(Command::new(&python).args(pip).args(SDKS).current_dir(sh::root()))?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
+
+fn install_python() -> Result {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return Err("Python 3 with its `venv` module is missing; install both and run this again".into());
+    }
+    let root = sh::output(&mut sh::command("id", &["-u"]))?.trim() == "0";
+    let apt = |arguments: &[&str]| {
+        let mut command = if root { sh::command("apt-get", &[]) } else { sh::command("sudo", &["apt-get"]) };
+        sh::run(command.args(arguments))
+    };
+    apt(&["update", "--quiet"])?;
+    apt(&["install", "--yes", "--quiet", "--no-install-recommends", "python3", "python3-venv"])
+}
