@@ -2,6 +2,7 @@
 //! provider always answers with something that works now.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -77,6 +78,18 @@ pub trait CredentialProvider: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`CredentialError`], by what the caller can do about it.
     async fn resolve(&self) -> Result<Credential, CredentialError>;
+
+    /// What `resolve` would answer, if it is at hand and nothing is to be done about it: no waiting, no
+    /// copy, no boxed future. `None` says only that `resolve` has to be asked.
+    fn held(&self) -> Option<Arc<Credential>> {
+        None
+    }
+
+    /// Whether another credential may come once this one has been invalidated. A fixed one says
+    /// `false`, so that nobody prepares for a second try that cannot help.
+    fn renews(&self) -> bool {
+        true
+    }
 
     /// The upstream refused this credential: do not serve it again. Another credential that has
     /// taken its place meanwhile stays.

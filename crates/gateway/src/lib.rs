@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod audit;
+mod authn;
+mod body;
+mod call;
+pub mod config;
+mod control;
+mod gateway;
+mod limit;
+mod meter;
+mod pipeline;
+mod providers;
+mod reply;
+mod routes;
+mod server;
+mod upstream;
+
+pub use audit::AuditFile;
+pub use config::{Config, ConfigError};
+pub use gateway::check;
+pub use server::Server;

@@ -1,0 +1,131 @@
+//! Who calls: static keys first, then Portunus keys, then the tokens of configured issuers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use portunus_auth_core::dialect::KEY_HEADERS;
+use portunus_auth_core::{AuthError, BearerToken, Principal};
+use portunus_keyserver::KeyServer;
+
+use crate::call::Head;
+use crate::reply::Refusal;
+
+/// A static key is known by its digest only.
+pub(crate) type StaticKeys = HashMap<[u8; 32], Arc<Principal>>;
+
+/// Recognises callers.
+#[derive(Debug)]
+pub(crate) struct Authn {
+    keys: StaticKeys,
+    server: Option<KeyServer>,
+}
+
+/// The prefix of issued keys. No static key may begin with it, so looking at it first changes nothing.
+pub(crate) const ISSUED: &str = "ptk_";
+
+impl Authn {
+    pub(crate) fn new(keys: StaticKeys, server: Option<KeyServer>) -> Self {
+        Self { keys, server }
+    }
+
+    /// Who this is.
+    pub(crate) async fn authenticate(&self, head: &Head) -> Result<Arc<Principal>, Refusal> {
+        let token = presented(&head.headers).map_err(Refusal::Auth)?;
+        self.recognise(&token).await.map_err(Refusal::Auth)
+    }
+
+    async fn recognise(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
+        let text = token.expose();
+        if !text.starts_with(ISSUED)
+            && let Some(principal) = self.keys.get(&fingerprint(text))
+        {
+            return Ok(principal.clone());
+        }
+        let Some(server) = &self.server else { return Err(AuthError::Unknown) };
+        if text.starts_with(ISSUED) {
+            return server.find(token);
+        }
+        match server.verified(token) {
+            Some(principal) => Ok(principal),
+            None => server.verify(token).await,
+        }
+    }
+}
+
+/// SHA-256 of a key. What is compared are digests, so the time it takes tells nothing about a key.
+pub(crate) fn fingerprint(key: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, key.as_bytes()).as_ref());
+    out
+}
+
+/// The one credential that a request carries, wherever its provider's client puts it. Two that differ
+/// are refused: it could not be told who is calling.
+fn presented(headers: &HeaderMap) -> Result<BearerToken, AuthError> {
+    let mut found: Option<&str> = None;
+    for name in &KEY_HEADERS {
+        let mut values = headers.get_all(name).iter();
+        let Some(value) = values.next() else { continue };
+        if values.next().is_some() {
+            return Err(AuthError::Ambiguous);
+        }
+        let text = value.to_str().map_err(|_| AuthError::Malformed)?;
+        let text = if *name == AUTHORIZATION { bearer(text)? } else { text.trim() };
+        match found {
+            None => found = Some(text),
+            Some(other) if other == text => {}
+            Some(_) => return Err(AuthError::Ambiguous),
+        }
+    }
+    match found {
+        None | Some("") => Err(AuthError::Missing),
+        Some(text) => Ok(BearerToken::new(text)),
+    }
+}
+
+/// RFC 6750 section 2.1, with the scheme compared without case (RFC 9110 section 11.1).
+fn bearer(value: &str) -> Result<&str, AuthError> {
+    let (scheme, token) = value.trim().split_once(' ').ok_or(AuthError::Malformed)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(AuthError::Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn present(pairs: &[(&'static str, &'static str)]) -> Result<String, AuthError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, http::HeaderValue::from_static(value));
+        }
+        presented(&headers).map(|token| token.expose().to_owned())
+    }
+
+    #[test]
+    fn every_providers_own_place_is_read() {
+        for pair in [
+            ("authorization", "Bearer k"),
+            ("authorization", "bEARER  k "),
+            ("x-api-key", "k"),
+            ("api-key", "k"),
+            ("x-goog-api-key", "k"),
+        ] {
+            assert_eq!(present(&[pair]).unwrap(), "k", "{pair:?}");
+        }
+        assert_eq!(present(&[("authorization", "Bearer k"), ("x-api-key", "k")]).unwrap(), "k");
+    }
+
+    #[test]
+    fn anything_but_one_credential_is_refused() {
+        use AuthError as E;
+        assert!(matches!(present(&[]), Err(E::Missing)));
+        assert!(matches!(present(&[("x-api-key", "")]), Err(E::Missing)));
+        assert!(matches!(present(&[("authorization", "Basic a")]), Err(E::Malformed)));
+        assert!(matches!(present(&[("authorization", "k")]), Err(E::Malformed)));
+        assert!(matches!(present(&[("authorization", "Bearer a"), ("x-api-key", "b")]), Err(E::Ambiguous)));
+        assert!(matches!(present(&[("x-api-key", "a"), ("x-api-key", "a")]), Err(E::Ambiguous)));
+    }
+}

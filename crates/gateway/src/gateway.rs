@@ -1,0 +1,243 @@
+//! A checked configuration, and the gateway made from it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use portunus_auth_core::{
+    Clock, ConfigProblem, Grant, Principal, PrincipalId, SecretSource, SystemClock, TierName, Via,
+};
+use portunus_keyserver::{KeyServer, Parts};
+use portunus_store::Store;
+use secrecy::ExposeSecret as _;
+
+use crate::audit::AuditFile;
+use crate::authn::{Authn, ISSUED, StaticKeys, fingerprint};
+use crate::call::BodyLimits;
+use crate::config::{Config, ConfigError, StaticKeyConfig};
+use crate::limit::Limits;
+use crate::providers;
+use crate::routes::Routes;
+
+/// All that requests share.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) authn: Authn,
+    pub(crate) limits: Limits,
+    pub(crate) routes: Routes,
+    pub(crate) body_limits: BodyLimits,
+    pub(crate) audit: Arc<AuditFile>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) key_server: Option<KeyServer>,
+}
+
+/// What can be told of a configuration without opening or listening on anything.
+#[derive(Debug)]
+struct Checked {
+    keys: StaticKeys,
+    limits: Limits,
+    routes: Routes,
+}
+
+/// Whether this file would serve: reads it and every secret it refers to, opens nothing.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found, each with its place.
+pub fn check(path: &Path, secrets: &dyn SecretSource) -> Result<(), ConfigError> {
+    let (config, source) = Config::read(path)?;
+    check_all(&config, secrets, Arc::new(SystemClock)).map(drop).map_err(|problems| source.locate(problems))
+}
+
+fn check_all(
+    config: &Config,
+    secrets: &dyn SecretSource,
+    clock: Arc<dyn Clock>,
+) -> Result<Checked, Vec<ConfigProblem>> {
+    let mut problems = Vec::new();
+    let keys = static_keys(&config.keys, secrets, &mut problems);
+    let routes = providers::routes(config, secrets, &clock, &mut problems);
+    check_names(config, &mut problems);
+    problems.extend(check_key_server(config, secrets));
+    match Limits::new(&config.tiers, clock) {
+        Ok(limits) => {
+            check_tiers(config, &limits, &mut problems);
+            if problems.is_empty() { Ok(Checked { keys, limits, routes }) } else { Err(problems) }
+        }
+        Err(problem) => {
+            problems.push(problem);
+            Err(problems)
+        }
+    }
+}
+
+impl Gateway {
+    /// Opens what the configuration names: the store, the audit, the key server's keys.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or cannot be opened.
+    pub(crate) async fn open(
+        config: &Config,
+        secrets: &dyn SecretSource,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Checked { keys, limits, routes } = check_all(config, secrets, clock.clone())?;
+        let one = |at: &str, error: &dyn std::error::Error| vec![ConfigProblem::new(at, chain(error))];
+        let audit = AuditFile::open(&config.audit.file, config.audit.queue.get())
+            .map_err(|error| one("audit.file", &error))?;
+        let audit = Arc::new(audit);
+        let store = portunus_store::open(&config.state.url, clock.clone())
+            .map_err(|error| one("state.url", &error))?;
+        let key_server = match &config.key_server {
+            None => None,
+            Some(key_server) => {
+                let parts = Parts {
+                    store: store.clone(),
+                    clock: clock.clone(),
+                    audit: audit.clone(),
+                    secrets,
+                };
+                let config = portunus_keyserver::Config {
+                    key_server: key_server.clone(),
+                    issuers: config.issuers.clone(),
+                    policies: config.policies.clone(),
+                };
+                Some(KeyServer::new(config, parts).await.map_err(|error| match error {
+                    portunus_keyserver::SetupError::Config(problems) => problems,
+                    other => one("state.url", &other),
+                })?)
+            }
+        };
+        Ok(Self {
+            authn: Authn::new(keys, key_server.clone()),
+            limits,
+            routes,
+            body_limits: BodyLimits {
+                bytes: config.server.max_body_bytes,
+                time: config.server.body_timeout,
+            },
+            audit,
+            clock,
+            store,
+            key_server,
+        })
+    }
+}
+
+/// An error with what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn check_key_server(config: &Config, secrets: &dyn SecretSource) -> Vec<ConfigProblem> {
+    match &config.key_server {
+        Some(key_server) => {
+            portunus_keyserver::check(key_server, &config.issuers, &config.policies, secrets)
+        }
+        None if config.issuers.is_empty() && config.policies.is_empty() => Vec::new(),
+        None => vec![ConfigProblem::new(
+            if config.issuers.is_empty() { "policies" } else { "issuers" },
+            "issuers and policies do nothing without a [key_server] section",
+        )],
+    }
+}
+
+fn check_names(config: &Config, problems: &mut Vec<ConfigProblem>) {
+    let tiers: Vec<&str> = config.tiers.iter().map(|tier| tier.name.as_str()).collect();
+    let keys: Vec<&str> = config.keys.iter().map(|key| key.name.as_str()).collect();
+    let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    for (section, names) in [("tiers", tiers), ("keys", keys), ("providers", providers)] {
+        let mut seen = HashSet::new();
+        for (n, name) in names.into_iter().enumerate() {
+            let at = format!("{section}.{n}.name");
+            if name.is_empty() {
+                problems.push(ConfigProblem::new(at, "a name must not be empty"));
+            } else if !seen.insert(name) {
+                problems.push(ConfigProblem::new(at, format!("the name `{name}` is used twice in [[{section}]]")));
+            }
+        }
+    }
+}
+
+fn check_tiers(config: &Config, limits: &Limits, problems: &mut Vec<ConfigProblem>) {
+    let keys = config.keys.iter().map(|key| Some(&key.grant.tier));
+    let policies = config.policies.iter().map(|policy| policy.grant.as_ref().map(|grant| &grant.tier));
+    let mut check = |section: &str, tiers: Vec<Option<&TierName>>| {
+        for (n, tier) in tiers.into_iter().enumerate() {
+            if let Some(tier) = tier.filter(|tier| !limits.has(tier)) {
+                let at = format!("{section}.{n}.grant.tier");
+                problems.push(ConfigProblem::new(at, format!("there is no tier `{tier}`; add it to [[tiers]]")));
+            }
+        }
+    };
+    check("keys", keys.collect());
+    check("policies", policies.collect());
+}
+
+fn static_keys(
+    keys: &[StaticKeyConfig],
+    secrets: &dyn SecretSource,
+    problems: &mut Vec<ConfigProblem>,
+) -> StaticKeys {
+    let mut known = HashMap::new();
+    for (n, key) in keys.iter().enumerate() {
+        match static_key(key, secrets) {
+            Ok((digest, principal)) => {
+                if known.insert(digest, principal).is_some() {
+                    problems.push(ConfigProblem::new(format!("keys.{n}.name"), "this key is configured twice"));
+                }
+            }
+            Err(problem) => problems.push(problem.below(&format!("keys.{n}"))),
+        }
+    }
+    known
+}
+
+fn static_key(
+    key: &StaticKeyConfig,
+    secrets: &dyn SecretSource,
+) -> Result<([u8; 32], Arc<Principal>), ConfigProblem> {
+    let digest = match (&key.key, &key.digest) {
+        (Some(reference), None) => {
+            let text = reference.resolve(secrets).map_err(|error| ConfigProblem::new("key", chain(&error)))?;
+            let text = text.expose_secret();
+            if text.len() < 16 {
+                return Err(ConfigProblem::new("key", "the key is shorter than 16 characters; make a random one"));
+            }
+            if text.starts_with(ISSUED) {
+                let says = format!("a static key must not begin with `{ISSUED}`, like the keys issued here");
+                return Err(ConfigProblem::new("key", says));
+            }
+            fingerprint(text)
+        }
+        (None, Some(digest)) => parse_digest(digest)
+            .ok_or_else(|| ConfigProblem::new("digest", "a digest is `sha256:` and 64 hexadecimal digits"))?,
+        _ => return Err(ConfigProblem::new("name", "give either `key` or `digest`")),
+    };
+    let grant = Grant {
+        models: key.grant.models.clone(),
+        tools: key.grant.tools.clone(),
+        roles: key.grant.roles.clone(),
+        tier: key.grant.tier.clone(),
+        // A static key ends when it is taken out of the configuration.
+        expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 16),
+        confirmation: None,
+    };
+    let id = PrincipalId {
+        tenant: key.tenant.clone(),
+        issuer: "static".into(),
+        subject: key.name.as_str().into(),
+    };
+    Ok((digest, Arc::new(Principal::authenticated(id, grant, Via::StaticKey(key.name.as_str().into())))))
+}
+
+fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii())?;
+    let mut digest = [0; 32];
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}

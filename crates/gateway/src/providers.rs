@@ -1,0 +1,180 @@
+//! From `[[providers]]` and `[[models]]` to routes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderName;
+use portunus_auth_core::{Clock, ConfigProblem, CredentialProvider, SecretRef, SecretSource};
+use portunus_credentials::StaticTokenProvider;
+use url::Url;
+
+use crate::config::{Config, ModelConfig, ProviderConfig, ProviderType};
+use crate::routes::Routes;
+use crate::upstream::Provider;
+
+/// The routes to every model, with whatever is wrong in `problems`.
+pub(crate) fn routes(
+    config: &Config,
+    secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
+    problems: &mut Vec<ConfigProblem>,
+) -> Routes {
+    // A provider that is switched off, or wrong and already reported, is known but not there.
+    let mut known: HashMap<&str, Option<Arc<Provider>>> = HashMap::new();
+    for (n, provider) in config.providers.iter().enumerate() {
+        let built = if provider.enabled { build(provider, secrets, clock).map(Some) } else { Ok(None) };
+        let built = built.unwrap_or_else(|problem| {
+            problems.push(problem.below(&format!("providers.{n}")));
+            None
+        });
+        known.entry(&provider.name).or_insert(built);
+    }
+    let mut routes = Routes::default();
+    for (n, model) in config.models.iter().enumerate() {
+        match route(model, &known, secrets) {
+            Ok(Some((provider, name))) => routes.add(&model.name, provider, name),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem.below(&format!("models.{n}"))),
+        }
+        if let Some(first) = twin(&config.models, n) {
+            let says = format!("the same model as the {} one in [[models]]", ordinal(first));
+            problems.push(ConfigProblem::new(format!("models.{n}.name"), says));
+        }
+    }
+    routes
+}
+
+/// An earlier model of the same name that would always win: both at providers of the same type.
+fn twin(models: &[ModelConfig], n: usize) -> Option<usize> {
+    let model = models.get(n)?;
+    let same = |other: &ModelConfig| {
+        other.name == model.name && provider_name(other).0 == provider_name(model).0
+    };
+    models.iter().take(n).position(same)
+}
+
+fn ordinal(n: usize) -> String {
+    match n {
+        0 => "first".to_owned(),
+        1 => "second".to_owned(),
+        2 => "third".to_owned(),
+        _ => format!("{}th", n + 1),
+    }
+}
+
+fn provider_name(model: &ModelConfig) -> (&str, &str) {
+    model.provider_model.split_once('/').unwrap_or((&model.provider_model, ""))
+}
+
+type Routed<'a> = Option<(Arc<Provider>, Option<&'a str>)>;
+
+fn route<'a>(
+    model: &'a ModelConfig,
+    known: &HashMap<&str, Option<Arc<Provider>>>,
+    secrets: &dyn SecretSource,
+) -> Result<Routed<'a>, ConfigProblem> {
+    let (provider, name) = provider_name(model);
+    if provider.is_empty() || name.is_empty() {
+        return Err(ConfigProblem::new("provider_model", "write PROVIDER/MODEL, such as \"openai/gpt-4o\""));
+    }
+    let name = Some(name).filter(|name| *name != "*");
+    if name.is_some() && model.name.as_str().contains('*') {
+        let says = "a pattern of names keeps the caller's name: end `provider_model` in `/*`";
+        return Err(ConfigProblem::new("provider_model", says));
+    }
+    if let Some(provider) = known.get(provider) {
+        if model.api_key.is_some() {
+            let says = "only for built-in providers; give the key to the [[providers]] entry instead";
+            return Err(ConfigProblem::new("api_key", says));
+        }
+        return Ok(provider.clone().map(|provider| (provider, name)));
+    }
+    let kind = ProviderType::built_in(provider).ok_or_else(|| {
+        let says = format!("there is no provider `{provider}`: name a [[providers]] entry, openai, azure or anthropic");
+        ConfigProblem::new("provider_model", says)
+    })?;
+    let built = built_in(provider, kind, model.api_key.as_ref(), secrets)?;
+    Ok(Some((Arc::new(built), name)))
+}
+
+fn build(
+    config: &ProviderConfig,
+    secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
+) -> Result<Provider, ConfigProblem> {
+    let credential = match (&config.api_key, &config.credential) {
+        (Some(key), None) => api_key(config.provider_type, key, "api_key", secrets)?,
+        (None, Some(credential)) => {
+            credential.build(secrets, clock.clone()).map_err(|problem| problem.below("credential"))?
+        }
+        _ => return Err(ConfigProblem::new("name", "give either `api_key` or `credential`")),
+    };
+    let default = default_url(config.provider_type);
+    let (at, url) = match (&config.base_url, default) {
+        (Some(url), _) => ("base_url", url.clone()),
+        (None, Some(url)) => ("name", parse(url)?),
+        (None, None) => {
+            return Err(ConfigProblem::new("name", "give `base_url`, such as \"https://NAME.openai.azure.com/openai/v1\""));
+        }
+    };
+    Provider::new(&config.name, config.provider_type, &url, credential)
+        .map_err(|says| ConfigProblem::new(at, says))
+}
+
+/// A provider that needs no entry: it reads the variables that the vendor's own client reads.
+fn built_in(
+    name: &str,
+    kind: ProviderType,
+    key: Option<&SecretRef>,
+    secrets: &dyn SecretSource,
+) -> Result<Provider, ConfigProblem> {
+    let (key_variable, url_variable) = match kind {
+        ProviderType::OpenAi => ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+        ProviderType::Azure => ("AZURE_AD_TOKEN", "AZURE_OPENAI_ENDPOINT"),
+        ProviderType::Anthropic => ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    };
+    let credential = match key {
+        Some(key) => api_key(kind, key, "api_key", secrets)?,
+        None => api_key(kind, &SecretRef::Env(key_variable.to_owned()), "provider_model", secrets)?,
+    };
+    let url = match (secrets.env(url_variable).filter(|url| !url.is_empty()), default_url(kind)) {
+        (Some(endpoint), _) if kind == ProviderType::Azure => {
+            parse(&format!("{}/openai/v1", endpoint.trim_end_matches('/')))?
+        }
+        (Some(url), _) => parse(&url)?,
+        (None, Some(url)) => parse(url)?,
+        (None, None) => {
+            return Err(ConfigProblem::new("provider_model", format!("the variable `{url_variable}` is not set")));
+        }
+    };
+    Provider::new(name, kind, &url, credential)
+        .map_err(|says| ConfigProblem::new("provider_model", format!("{url_variable} {says}")))
+}
+
+fn default_url(kind: ProviderType) -> Option<&'static str> {
+    match kind {
+        ProviderType::OpenAi => Some("https://api.openai.com/v1"),
+        ProviderType::Anthropic => Some("https://api.anthropic.com"),
+        ProviderType::Azure => None,
+    }
+}
+
+fn parse(url: &str) -> Result<Url, ConfigProblem> {
+    Url::parse(url).map_err(|_| ConfigProblem::new("provider_model", "the provider's base URL is not a URL"))
+}
+
+/// A key where this provider expects it.
+fn api_key(
+    kind: ProviderType,
+    reference: &SecretRef,
+    at: &str,
+    secrets: &dyn SecretSource,
+) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
+    let key = reference.resolve(secrets).map_err(|error| ConfigProblem::new(at, error))?;
+    Ok(match kind {
+        ProviderType::OpenAi | ProviderType::Azure => Arc::new(StaticTokenProvider::new(key)),
+        ProviderType::Anthropic => {
+            Arc::new(StaticTokenProvider::api_key(HeaderName::from_static("x-api-key"), key))
+        }
+    })
+}

@@ -1,0 +1,166 @@
+//! The one place that turns a refusal into an answer and names a status.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use portunus_auth_core::audit::RequestId;
+use portunus_auth_core::dialect::{BadBody, ErrorKind, NoRoute};
+use portunus_auth_core::{AuthError, BoxError, CredentialError, Denied, Dialect, Outcome, Reason};
+
+use crate::body::Body;
+
+/// Names our own request in every answer, beside whatever id the upstream gave its own.
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("portunus-request-id");
+
+/// Why a request is not forwarded, or did not come back.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    AuditFull,
+    Route(NoRoute),
+    BadHead(&'static str),
+    HeadTooLarge,
+    Auth(AuthError),
+    BodyTooLarge(usize),
+    BodyTimeout,
+    BodyBroken,
+    BadBody(BadBody),
+    Denied(Denied),
+    RateLimited(Duration),
+    UnknownModel,
+    Credential(CredentialError),
+    Unreachable(BoxError),
+    UpstreamTimeout,
+}
+
+impl Refusal {
+    /// The reason, for the audit.
+    pub(crate) fn outcome(&self) -> Outcome {
+        use Reason as R;
+        match self {
+            Self::AuditFull => Outcome::Refused(R::Internal),
+            Self::Route(_) => Outcome::Refused(R::UnknownRoute),
+            Self::BadHead(_) | Self::BadBody(_) => Outcome::Refused(R::MalformedRequest),
+            Self::HeadTooLarge | Self::BodyTooLarge(_) => Outcome::Refused(R::RequestTooLarge),
+            Self::Auth(error) => Outcome::Refused(match error {
+                AuthError::Missing => R::MissingCredential,
+                AuthError::Malformed => R::MalformedCredential,
+                AuthError::Ambiguous => R::AmbiguousCredential,
+                AuthError::Expired => R::ExpiredCredential,
+                AuthError::Revoked => R::RevokedCredential,
+                AuthError::NotAdmitted => R::NotAdmitted,
+                AuthError::Unavailable(_) => R::AuthenticationUnavailable,
+                _ => R::UnknownCredential,
+            }),
+            Self::BodyTimeout => Outcome::Refused(R::RequestTimeout),
+            Self::BodyBroken => Outcome::Abandoned,
+            Self::Denied(Denied::Tool) => Outcome::Refused(R::ToolDenied),
+            Self::Denied(_) => Outcome::Refused(R::ModelDenied),
+            Self::RateLimited(_) => Outcome::Refused(R::RateLimited),
+            Self::UnknownModel => Outcome::Refused(R::UnknownModel),
+            Self::Credential(_) => Outcome::Failed(R::CredentialUnavailable),
+            Self::Unreachable(_) => Outcome::Failed(R::UpstreamUnreachable),
+            Self::UpstreamTimeout => Outcome::Failed(R::UpstreamTimeout),
+        }
+    }
+
+    /// The answer, worded as the caller's provider would word it. What it says is for the caller to
+    /// act on; what only helps an attacker stays in the audit.
+    pub(crate) fn answer(&self, dialect: Dialect, id: RequestId) -> Response<Body> {
+        let (kind, message): (ErrorKind, &str) = match self {
+            Self::AuditFull => (ErrorKind::Unavailable, "The gateway is overloaded. Try again later."),
+            Self::Route(NoRoute::UnknownPath) => (
+                ErrorKind::NotFound,
+                "Unknown route. Base URLs end in /v1 for OpenAI clients and before /v1 for Anthropic clients.",
+            ),
+            Self::Route(NoRoute::WrongMethod(_)) => {
+                (ErrorKind::MethodNotAllowed, "This route takes POST requests only.")
+            }
+            Self::BadHead(what) => (ErrorKind::InvalidRequest, what),
+            Self::HeadTooLarge => (ErrorKind::HeadTooLarge, "The request's headers are too large."),
+            Self::Auth(AuthError::Unavailable(_)) => {
+                (ErrorKind::Unavailable, "Authentication is unavailable. Try again later.")
+            }
+            Self::Auth(AuthError::Ambiguous) => (
+                ErrorKind::InvalidRequest,
+                "The request carries more than one credential. Send exactly one.",
+            ),
+            Self::Auth(_) => {
+                (ErrorKind::Authentication, "Invalid credential. Obtain a new key and send it as a Bearer token.")
+            }
+            Self::BodyTooLarge(limit) => return too_large(dialect, *limit, id),
+            Self::BodyTimeout => (ErrorKind::Timeout, "The request's body did not arrive in time."),
+            Self::BodyBroken => (ErrorKind::InvalidRequest, "The request's body ended before it was complete."),
+            Self::BadBody(error) => return answer(dialect, ErrorKind::InvalidRequest, &error.to_string(), id),
+            Self::Denied(denied) => return answer(dialect, ErrorKind::Permission, &denied.to_string(), id),
+            Self::RateLimited(wait) => {
+                let mut answer = answer(
+                    dialect,
+                    ErrorKind::RateLimited,
+                    "Rate limit reached for this key's tier. Wait as long as `retry-after` says.",
+                    id,
+                );
+                // Whole seconds, rounded up: a client that waits as told must find room.
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+                return answer;
+            }
+            Self::UnknownModel => (
+                ErrorKind::ModelNotFound,
+                "The model does not exist here, or is not served in this API. Ask for one that is configured.",
+            ),
+            Self::Credential(_) => {
+                (ErrorKind::Unavailable, "The gateway could not obtain a credential for the provider.")
+            }
+            Self::Unreachable(_) => (ErrorKind::BadGateway, "The provider could not be reached."),
+            Self::UpstreamTimeout => (ErrorKind::GatewayTimeout, "The provider did not answer in time."),
+        };
+        let mut answer = answer(dialect, kind, message, id);
+        if kind == ErrorKind::Authentication {
+            answer
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        if let Self::Route(NoRoute::WrongMethod(allowed)) = self {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        answer
+    }
+}
+
+fn too_large(dialect: Dialect, limit: usize, id: RequestId) -> Response<Body> {
+    answer(dialect, ErrorKind::TooLarge, &format!("The request's body is larger than {limit} bytes."), id)
+}
+
+fn answer(dialect: Dialect, kind: ErrorKind, message: &str, id: RequestId) -> Response<Body> {
+    let id = id.to_string();
+    let body = dialect.error_body(kind, message, &id);
+    let mut response = Response::new(Body::full(Bytes::from(body)));
+    *response.status_mut() = status(kind);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(dialect.request_id_header(), id.clone());
+        headers.insert(&REQUEST_ID, id);
+    }
+    response
+}
+
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
+        ErrorKind::Authentication => StatusCode::UNAUTHORIZED,
+        ErrorKind::Permission => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound | ErrorKind::ModelNotFound => StatusCode::NOT_FOUND,
+        ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorKind::Timeout => StatusCode::REQUEST_TIMEOUT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::BadGateway => StatusCode::BAD_GATEWAY,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,279 @@
+//! Sends a call to its provider: the right credential for this authority and for no other, over a
+//! connection that stays on the worker which opened it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use portunus_auth_core::{BoxError, Credential, CredentialError, CredentialProvider, Dialect};
+use portunus_credentials::apply;
+use tokio::time::timeout;
+use tower_service::Service as _;
+use url::Url;
+
+use crate::body::Pieces;
+use crate::call::{Call, strip};
+use crate::config::ProviderType;
+use crate::reply::Refusal;
+use crate::routes::Target;
+
+/// One upstream account. Its credential is bound to its scheme, host and port: the only way to send
+/// it anywhere is [`Upstreams::send`], which takes the address from here.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    pub(crate) name: Arc<str>,
+    kind: ProviderType,
+    origin: Uri,
+    host: HeaderValue,
+    base_path: Box<str>,
+    credential: Arc<dyn CredentialProvider>,
+}
+
+impl Provider {
+    /// An upstream at that URL.
+    ///
+    /// # Errors
+    /// Why the URL cannot be used, for the person who configured it.
+    pub(crate) fn new(
+        name: &str,
+        kind: ProviderType,
+        base_url: &Url,
+        credential: Arc<dyn CredentialProvider>,
+    ) -> Result<Self, String> {
+        let host = base_url.host_str().ok_or("the URL has no host")?;
+        let loopback = match base_url.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        if base_url.scheme() != "https" && !(base_url.scheme() == "http" && loopback) {
+            return Err("must be https; http is for loopback addresses only".to_owned());
+        }
+        if !base_url.username().is_empty() || base_url.password().is_some() {
+            return Err("must not hold a user name or password".to_owned());
+        }
+        if base_url.query().is_some() || base_url.fragment().is_some() {
+            return Err("must end with its path".to_owned());
+        }
+        let authority = base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let origin = Uri::builder()
+            .scheme(base_url.scheme())
+            .authority(authority.as_str())
+            .path_and_query("/")
+            .build()
+            .map_err(|_| "is not a usable URL".to_owned())?;
+        Ok(Self {
+            name: name.into(),
+            kind,
+            origin,
+            host: HeaderValue::try_from(authority).map_err(|_| "has a strange host".to_owned())?,
+            base_path: base_url.path().trim_end_matches('/').into(),
+            credential,
+        })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.kind.dialect()
+    }
+
+    /// The path at this provider for a route of its dialect.
+    fn path(&self, call: &Call) -> Result<PathAndQuery, Refusal> {
+        let route = call.head.route.path;
+        let rest = route.strip_prefix(self.kind.base_has()).unwrap_or(route);
+        let path = match &call.head.query {
+            Some(query) => format!("{}{rest}?{query}", self.base_path),
+            None => format!("{}{rest}", self.base_path),
+        };
+        PathAndQuery::try_from(path).map_err(|_| Refusal::BadHead("The request's query is malformed."))
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) answer: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// The upstream connections of one worker.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    connector: HttpsConnector<HttpConnector>,
+    pool: Rc<Pool>,
+    timeouts: Timeouts,
+}
+
+/// Idle connections, by provider.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(RefCell<HashMap<Arc<str>, Vec<SendRequest<Pieces>>>>);
+
+/// How many idle connections a worker keeps for one provider.
+const MAX_IDLE: usize = 256;
+
+impl Pool {
+    /// Takes the connection that was used last, because it is the least likely to be closed.
+    fn take(&self, provider: &str) -> Option<SendRequest<Pieces>> {
+        let mut idle = self.0.borrow_mut();
+        let idle = idle.get_mut(provider)?;
+        std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed())
+    }
+
+    fn put(&self, provider: &Arc<str>, connection: SendRequest<Pieces>) {
+        let mut idle = self.0.borrow_mut();
+        let idle = match idle.get_mut(provider) {
+            Some(idle) => idle,
+            None => idle.entry(provider.clone()).or_default(),
+        };
+        if idle.len() < MAX_IDLE && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+}
+
+/// An upstream's answer, with what it takes to give its connection back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) dialect: Dialect,
+}
+
+/// A connection in use. Given back only after an answer was read to its end; a lease that is dropped
+/// closes the connection, which tells the upstream to stop.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connection: SendRequest<Pieces>,
+    provider: Arc<str>,
+    pool: Rc<Pool>,
+}
+
+impl Lease {
+    pub(crate) fn give_back(self) {
+        self.pool.put(&self.provider, self.connection);
+    }
+}
+
+impl Upstreams {
+    pub(crate) fn new(connector: HttpsConnector<HttpConnector>, timeouts: Timeouts) -> Self {
+        Self { connector, pool: Rc::default(), timeouts }
+    }
+
+    /// Sends the call. A 401 costs the credential, once: if its source then has another one, the call
+    /// is sent again with that; if not, the 401 is the answer.
+    pub(crate) async fn send(&self, call: Call, target: Target) -> Result<Reply, Refusal> {
+        let provider = &target.provider;
+        let path = provider.path(&call)?;
+        let body = body(&call, &target);
+        let mut headers = call.head.headers;
+        strip(&mut headers);
+        headers.insert(HOST, provider.host.clone());
+
+        let credential = held(provider).await?;
+        // The headers are used up by sending; they are kept only where a second try may need them.
+        let again = provider.credential.renews().then(|| headers.clone());
+        let first = self.attempt(provider, &path, headers, body.clone(), &credential).await?;
+        let (Some(headers), StatusCode::UNAUTHORIZED) = (again, first.response.status()) else {
+            return Ok(first);
+        };
+        provider.credential.invalidate(&credential);
+        match held(provider).await {
+            Ok(fresh) if fresh != credential => {
+                drop(first);
+                self.attempt(provider, &path, headers, body, &fresh).await
+            }
+            _ => Ok(first),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        provider: &Provider,
+        path: &PathAndQuery,
+        mut headers: HeaderMap,
+        body: Pieces,
+        credential: &Credential,
+    ) -> Result<Reply, Refusal> {
+        apply(credential, &mut headers)
+            .map_err(|error| Refusal::Credential(CredentialError::Invalid(error.into())))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from(path.clone());
+        *request.headers_mut() = headers;
+
+        let exchange = timeout(self.timeouts.answer, self.exchange(provider, request));
+        let (connection, response) = exchange.await.map_err(|_| Refusal::UpstreamTimeout)??;
+        let lease = Lease { connection, provider: provider.name.clone(), pool: self.pool.clone() };
+        Ok(Reply { response, lease, idle_timeout: self.timeouts.idle, dialect: provider.dialect() })
+    }
+
+    /// Sends over an idle connection, or a new one. Only a request of which nothing was written may go
+    /// to a second connection, because a model call must not be billed twice.
+    async fn exchange(
+        &self,
+        provider: &Provider,
+        mut request: Request<Pieces>,
+    ) -> Result<(SendRequest<Pieces>, Response<Incoming>), Refusal> {
+        loop {
+            let (mut connection, fresh) = match self.pool.take(&provider.name) {
+                Some(idle) => (idle, false),
+                None => (self.connect(provider).await?, true),
+            };
+            if connection.ready().await.is_err() && !fresh {
+                continue;
+            }
+            match connection.try_send_request(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !fresh => request = unsent,
+                    _ => return Err(Refusal::Unreachable(error.into_error().into())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, provider: &Provider) -> Result<SendRequest<Pieces>, Refusal> {
+        let opening = async {
+            let stream = self.connector.clone().call(provider.origin.clone()).await?;
+            let (send, connection) = http1::Builder::new().handshake(stream).await?;
+            tokio::task::spawn_local(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "an upstream connection ended");
+                }
+            });
+            Ok::<_, BoxError>(send)
+        };
+        match timeout(self.timeouts.connect, opening).await {
+            Ok(opened) => opened.map_err(Refusal::Unreachable),
+            Err(_) => Err(Refusal::Unreachable("connecting took too long".into())),
+        }
+    }
+}
+
+async fn held(provider: &Provider) -> Result<Credential, Refusal> {
+    provider.credential.resolve().await.map_err(Refusal::Credential)
+}
+
+/// The caller's bytes as they came, but for the model's name where the route changes it.
+fn body(call: &Call, target: &Target) -> Pieces {
+    match &target.rename {
+        None => Pieces::of([call.body.clone()]),
+        Some(name) => Pieces::of([
+            call.body.slice(..call.model_at.start),
+            Bytes::clone(name),
+            call.body.slice(call.model_at.end..),
+        ]),
+    }
+}
