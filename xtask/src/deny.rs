@@ -6,9 +6,10 @@ use crate::{Result, setup, sh};
 /// When a dependency breaks a rule, or `cargo deny` cannot be installed.
 pub(crate) fn run() -> Result {
     setup::cargo_tool("deny")?;
-    if sh::run(&mut sh::command("cargo", &["deny", "--all-features", "fetch", "db"])).is_ok() {
-        return sh::run(&mut sh::command("cargo", &["deny", "--all-features", "check"]));
+    let deny = |arguments: &[&str]| sh::run(sh::command("cargo", &["deny"]).args(arguments));
+    if deny(&["fetch", "db"]).is_ok() {
+        return deny(&["check", "--hide-inclusion-graph"]);
     }
     println!("advisories skipped: their database could not be fetched");
-    sh::run(&mut sh::command("cargo", &["deny", "--all-features", "check", "bans", "licenses", "sources"]))
+    deny(&["check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
 }

@@ -10,7 +10,7 @@ use crate::Result;
 
 /// The workspace's folder.
 pub(crate) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace's folder")
 }
 
 /// `program` with these arguments, in the workspace's folder.
@@ -75,17 +75,22 @@ pub(crate) fn tee(mut command: Command) -> Result<(bool, Vec<String>)> {
 
 /// Prints a command the way one would type it.
 pub(crate) fn show(command: &Command) {
-    let mut line = String::from("$");
+    println!("$ {}", line(command));
+}
+
+fn line(command: &Command) -> String {
+    let mut line = String::new();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
-            line += &format!(" {}={}", name.display(), quoted(&value.to_string_lossy()));
+            line += &format!("{}={} ", name.display(), quoted(&value.to_string_lossy()));
         }
     }
-    line += &format!(" {}", command.get_program().display());
+    line += &command.get_program().to_string_lossy();
     for argument in command.get_args() {
-        line += &format!(" {}", quoted(&argument.to_string_lossy()));
+        line += " ";
+        line += &quoted(&argument.to_string_lossy());
     }
-    println!("{line}");
+    line
 }
 
 fn quoted(text: &str) -> String {
@@ -99,7 +104,7 @@ fn not_started(command: &Command, error: &std::io::Error) -> String {
 }
 
 fn failed(command: &Command, status: &str) -> String {
-    format!("`{}` failed ({status}); its own output above says why", command.get_program().display())
+    format!("`{}` failed ({status}); its own output above says why", line(command))
 }
 
 /// An environment variable.

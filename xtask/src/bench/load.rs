@@ -1,6 +1,6 @@
 //! A closed loop of HTTP/1.1 clients: each sends its next request when it has read the whole answer.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl Load<'_> {
 }
 
 /// Reads one answer to its end, whether its length is stated or it comes in chunks.
-fn read_answer(from: &mut BufReader<TcpStream>) -> Result {
+fn read_answer(from: &mut impl BufRead) -> Result {
     let status = read_line(from)?;
     if !status.starts_with("HTTP/1.1 200 ") {
         return Err(format!("answered `{status}` instead of 200; its log says why").into());
@@ -106,7 +106,7 @@ fn read_answer(from: &mut BufReader<TcpStream>) -> Result {
     }
 }
 
-fn read_line(from: &mut BufReader<TcpStream>) -> Result<String> {
+fn read_line(from: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     if from.read_line(&mut line)? == 0 {
         return Err("the connection was closed within an answer".into());
@@ -114,7 +114,35 @@ fn read_line(from: &mut BufReader<TcpStream>) -> Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn skip(from: &mut BufReader<TcpStream>, bytes: u64) -> Result {
+fn skip(from: &mut impl BufRead, bytes: u64) -> Result {
     let read = std::io::copy(&mut from.take(bytes), &mut std::io::sink())?;
     if read == bytes { Ok(()) } else { Err("the connection was closed within an answer".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_to_its_end() {
+        let answers = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc\
+                       HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
+        let mut from = answers.as_bytes();
+        read_answer(&mut from).unwrap();
+        read_answer(&mut from).unwrap();
+        assert_eq!(from, b"");
+    }
+
+    #[test]
+    fn a_refusal_or_half_an_answer_is_an_error() {
+        for wrong in [
+            "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            "HTTP/1.1 200 OK\r\n\r\nabc",
+            "",
+        ] {
+            assert!(read_answer(&mut wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
 }

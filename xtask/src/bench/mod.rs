@@ -201,6 +201,9 @@ impl Costs {
             let latencies = servers.load(true, body, connections, time)?;
             let after = servers.cpu()?;
             let per_request = |n: usize| (after[n] - before[n]) / latencies.count() as f64;
+            if after[1] <= before[1] {
+                return Err("the mock used no CPU: the gateway did not call it".into());
+            }
             Result::Ok((per_request(0), per_request(1), latencies))
         };
         let (direct, (gateway, mock, through)) = if round.is_multiple_of(2) {
@@ -212,7 +215,7 @@ impl Costs {
         };
         self.gateway_cpu.push(gateway);
         self.mock_cpu.push(mock);
-        self.cpu_ratio.push(gateway / mock.max(f64::EPSILON));
+        self.cpu_ratio.push(gateway / mock);
         self.direct_rate.push(direct.count() as f64 / time.as_secs_f64());
         self.rate.push(through.count() as f64 / time.as_secs_f64());
         self.added_median.push(through.quantile(0.5) - direct.quantile(0.5));
