@@ -32,7 +32,9 @@ pub struct BadBody(Cow<'static, str>);
 const DECISIVE: [&str; 4] = ["model", "stream", "tools", "functions"];
 
 pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
-    let mut parser = serde_json::Deserializer::from_slice(body);
+    // The parser does not look into strings that it skips; RFC 8259 section 8.1 wants UTF-8 throughout.
+    let text = std::str::from_utf8(body).map_err(|_| BadBody("the body is not UTF-8".into()))?;
+    let mut parser = serde_json::Deserializer::from_str(text);
     let found = Head.deserialize(&mut parser).and_then(|found| parser.end().map(|()| found));
     let found = found.map_err(|error| BadBody(explain(&error)))?;
     let raw = found.model.ok_or(BadBody("the body has no `model`".into()))?.get();
