@@ -21,6 +21,7 @@ const STOP: Duration = Duration::from_secs(20);
 /// The line that `quickstart --json` prints once it serves, as far as it is used here.
 #[derive(Deserialize)]
 struct Ready {
+    ready: bool,
     key: String,
     admin_token: String,
     provider_secret: String,
@@ -110,7 +111,7 @@ fn start(folder: &Path) -> Result<(Process, JoinHandle<std::io::Result<()>>, Str
 fn copy_lines(from: impl Read, mut to: File, ready: &mpsc::Sender<String>) -> std::io::Result<()> {
     for line in BufReader::new(from).lines() {
         let line = line?;
-        if line.starts_with("{\"ready\":true") {
+        if serde_json::from_str(&line).is_ok_and(|Ready { ready, .. }| ready) {
             // Nobody listens any more once the start has timed out.
             let _ = ready.send(line);
         } else {

@@ -110,11 +110,11 @@ fn words_out_of_place(room: &Room, sources: &BTreeMap<&str, Source>, tests: &BTr
     let mut findings = Vec::new();
     let mut needed = BTreeSet::new();
     for (file, source) in sources.iter().filter(|(file, _)| !tests.contains(*file)) {
-        let admitted = room.files.iter().any(|admitted| admitted.path == *file);
+        let entry = room.files.iter().find(|admitted| admitted.is(file));
         for says in &room.says {
             for (line, _) in source.lines_with(says).filter(|(_, test)| !test) {
-                needed.insert(*file);
-                if !admitted {
+                needed.extend(entry.map(|entry| &*entry.path));
+                if entry.is_none() {
                     let what = format!("`{says}` outside the files for what {}", room.name);
                     findings.push(Finding::new(file, line, what, &room.instead));
                 }
@@ -201,6 +201,16 @@ mod tests {
         assert_eq!(out, ["c/src/a.rs:2: `.expose()` outside the files for what opens; pass it on"]);
         let unused = found(NEVER, &[("c/src/secret.rs", "")]);
         assert_eq!(unused.len(), 1, "{unused:?}");
+    }
+
+    #[test]
+    fn a_room_may_have_a_folder() {
+        let mut rules = rules(NEVER);
+        rules.rooms[0].files[0].path = "c/src/".into();
+        let sources = BTreeMap::from([("c/src/a/b.rs", Source::read("fn a() { b.expose() }\n"))]);
+        assert_eq!(words_out_of_place(&rules.rooms[0], &sources, &BTreeSet::new()), []);
+        rules.rooms[0].files[0].path = "c/src".into();
+        assert_eq!(words_out_of_place(&rules.rooms[0], &sources, &BTreeSet::new()).len(), 2);
     }
 
     #[test]

@@ -59,11 +59,13 @@ impl Manifest<'_> {
 
     fn layer(&self, layer: &Layer, dependency: &Dependency) -> Option<Finding> {
         let name = &dependency.name;
-        if name == MOCK && dependency.kind == DependencyKind::Development {
-            // A version would make cargo look for a published mock before this crate can be published.
+        // A crate may also depend on itself there, to have its own test features.
+        let for_tests = name == MOCK || *name == *self.package.name;
+        if for_tests && dependency.kind == DependencyKind::Development {
+            // A version would make cargo look for a published one before this crate can be published.
             let versioned = dependency.req.to_string() != "*";
-            let todo = format!("write `{MOCK} = {{ path = \"../mock\" }}`");
-            return versioned.then(|| self.found(MOCK, format!("uses {MOCK} with a version"), todo));
+            let todo = format!("write `{name} = {{ path = \"..\" }}`, without a version or `workspace`");
+            return versioned.then(|| self.found(name, format!("uses {name} with a version"), todo));
         }
         if layer.uses.contains(name) {
             return None;

@@ -69,8 +69,15 @@ pub(crate) struct Room {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Admitted {
+    /// A file; with a `/` at its end, a folder.
     pub(crate) path: String,
     pub(crate) reason: String,
+}
+
+impl Admitted {
+    pub(crate) fn is(&self, file: &str) -> bool {
+        self.path == file || self.path.ends_with('/') && file.starts_with(&self.path)
+    }
 }
 
 /// Words of code that no file may say, tests included.
