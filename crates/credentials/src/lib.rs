@@ -1,1 +1,30 @@
 #![doc = include_str!("../README.md")]
+
+mod apply;
+#[cfg(feature = "azure-auth")]
+mod azure;
+mod cached;
+mod chain;
+mod config;
+mod env;
+mod file;
+mod fixed;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+mod token;
+
+pub use apply::{ApplyError, apply};
+#[cfg(feature = "azure-auth")]
+pub use azure::{AzureAdCredentialProvider, AzureAdSource};
+pub use cached::{Cached, RefreshPolicy};
+pub use chain::{Chain, NoneConfigured};
+pub use config::ProviderConfig;
+pub use env::{EnvSource, ProcessEnv};
+pub use file::FileSource;
+pub use fixed::StaticTokenProvider;
+#[cfg(feature = "http")]
+pub use token::{IssuerError, Token};
+
+pub use portunus_auth_core::secret::SecretString;
+pub use portunus_auth_core::{Credential, CredentialError, CredentialProvider, CredentialSource, Issued};

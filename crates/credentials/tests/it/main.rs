@@ -1,0 +1,14 @@
+//! What the crate promises, through its public interface.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod alloc;
+#[cfg(feature = "azure-auth")]
+mod azure;
+mod cached;
+#[cfg(feature = "azure-auth")]
+mod canary;
+mod config;
+#[cfg(feature = "http")]
+mod http;
+mod sources;
+mod support;
