@@ -1,1 +1,27 @@
 #![doc = include_str!("../README.md")]
+
+mod answer;
+mod body;
+mod capture;
+mod cloud;
+mod desk;
+mod error;
+mod fault;
+mod fixture;
+mod form;
+mod host;
+mod llm;
+#[cfg(feature = "oauth")]
+mod oauth;
+mod secrets;
+pub mod server;
+mod socket;
+
+pub use capture::{CAPACITY, Recorded};
+pub use cloud::{CloudBuilder, EntraApp, MockCloud};
+pub use error::StartError;
+pub use fault::Fault;
+pub use fixture::Fixture;
+#[cfg(feature = "oauth")]
+pub use oauth::{Algorithm, IdpBuilder, Mint, MockIdp, OAuthConfig, TokenFault, User};
+pub use server::{MockServer, ServerBuilder};

@@ -1,0 +1,134 @@
+//! The bodies that are answered and how those that come in are read.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+/// The body of an answer.
+pub(crate) enum Body {
+    /// All of it at once, with a `Content-Length`.
+    Whole(Bytes),
+    /// Frame by frame.
+    Frames(Frames),
+}
+
+/// A body that is scripted to break off.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is scripted to break off")]
+pub(crate) struct BrokenOff;
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The last chunk, as HTTP wants it.
+    Clean,
+    /// A connection reset.
+    Reset,
+}
+
+pub(crate) struct Frames {
+    frames: std::vec::IntoIter<Bytes>,
+    pause: Duration,
+    end: End,
+    waiting: Option<Pin<Box<Sleep>>>,
+    flushed: bool,
+}
+
+impl Frames {
+    /// Sends `frames` one by one, `pause` apart.
+    pub(crate) fn new(frames: Vec<Bytes>, pause: Duration, end: End) -> Self {
+        Self { frames: frames.into_iter(), pause, end, waiting: None, flushed: false }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Some(sleep) = &mut self.waiting {
+            std::task::ready!(sleep.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        if let Some(frame) = self.frames.next() {
+            if !self.pause.is_zero() {
+                self.waiting = Some(Box::pin(tokio::time::sleep(self.pause)));
+            }
+            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        }
+        match self.end {
+            End::Clean => Poll::Ready(None),
+            End::Reset if self.flushed => Poll::Ready(Some(Err(BrokenOff))),
+            // What was sent is flushed while the body is pending, so it arrives before the reset.
+            End::Reset => {
+                self.flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Frames(frames) => frames.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Frames(_) => SizeHint::new(),
+        }
+    }
+}
+
+/// Why a request has no body to work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Larger than the limit.
+    TooLarge,
+    /// It broke off.
+    Broken,
+}
+
+/// Reads a request's body, at most `limit` bytes of it.
+pub(crate) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Unread> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limit {
+            // A client that is still sending does not read the refusal: let it finish.
+            while let Some(Ok(_)) = body.frame().await {}
+            return Err(Unread::TooLarge);
+        }
+        // Most bodies come in one frame, which is then not copied.
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}

@@ -1,0 +1,181 @@
+//! Entra's token endpoint: client credentials with a secret. Error codes:
+//! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
+
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use http::{HeaderValue, Method, StatusCode};
+use portunus_auth_core::BearerToken;
+use serde::Serialize;
+
+use super::{Cloud, next};
+use crate::answer::{self, Answer};
+use crate::capture::Recorded;
+use crate::form::Form;
+
+/// An application registered with Entra.
+#[derive(Clone, Debug)]
+pub struct EntraApp {
+    tenant: String,
+    client_id: String,
+    secret: BearerToken,
+}
+
+impl EntraApp {
+    /// An application of that tenant, with that secret.
+    pub fn new(
+        tenant: impl Into<String>,
+        client_id: impl Into<String>,
+        client_secret: impl Into<String>,
+    ) -> Self {
+        let secret = BearerToken::new(client_secret);
+        Self { tenant: tenant.into(), client_id: client_id.into(), secret }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        ![&self.tenant, &self.client_id, self.secret.expose()].iter().any(|text| text.is_empty())
+    }
+
+    /// The path of the token endpoint, such as `/my-tenant/oauth2/v2.0/token`.
+    pub fn token_path(&self) -> String {
+        format!("/{}/oauth2/v2.0/token", self.tenant)
+    }
+}
+
+#[derive(Serialize)]
+struct Token {
+    token_type: &'static str,
+    expires_in: u64,
+    ext_expires_in: u64,
+    access_token: String,
+}
+
+/// The fields that the flow has. Entra ignores others; a client that sends them has a fault to find.
+const FIELDS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+
+/// `POST /{tenant}/oauth2/v2.0/token`.
+pub(super) fn token(cloud: &Cloud, tenant: &str, request: &Recorded) -> Answer {
+    let issued = match check(&cloud.entra, tenant, request) {
+        Ok(()) => next(&cloud.tokens),
+        Err(problem) => return problem.answer(cloud),
+    };
+    let lifetime = cloud.lifetime.load(Ordering::Relaxed);
+    let token = Token {
+        token_type: "Bearer",
+        expires_in: lifetime,
+        ext_expires_in: lifetime,
+        access_token: format!("entra-mock-token-{issued}"),
+    };
+    no_store(answer::json(StatusCode::OK, answer::write(&token)))
+}
+
+fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Problem> {
+    if request.method() != Method::POST {
+        return Err(Problem::request(900_561, "The endpoint only accepts POST requests."));
+    }
+    let form = Form::of_body(request).ok_or(Problem::request(
+        900_144,
+        "The request body must contain the following parameter: 'grant_type'.",
+    ))?;
+    if form.repeated().is_some() || form.names().any(|name| !FIELDS.contains(&name)) {
+        return Err(Problem::request(900_023, "The request has a parameter twice, or one that is unknown."));
+    }
+    let required = |name, says| form.get(name).ok_or(Problem::request(900_144, says));
+    let grant =
+        required("grant_type", "The request body must contain the following parameter: 'grant_type'.")?;
+    if grant != "client_credentials" {
+        return Err(Problem::new(400, "unsupported_grant_type", 70_003, "The grant type is not supported."));
+    }
+    let id = required("client_id", "The request body must contain the following parameter: 'client_id'.")?;
+    let scope = required("scope", "The request body must contain the following parameter: 'scope'.")?;
+    if !apps.iter().any(|app| app.tenant == tenant) {
+        return Err(Problem::request(
+            90_002,
+            "Tenant not found. Check to make sure you have the correct tenant ID.",
+        ));
+    }
+    let app = apps.iter().find(|app| app.tenant == tenant && app.client_id == id).ok_or(Problem::new(
+        400,
+        "unauthorized_client",
+        700_016,
+        "Application was not found in the directory.",
+    ))?;
+    let secret = form.get("client_secret").ok_or(Problem::client(
+        7_000_218,
+        "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+    ))?;
+    if secret != app.secret.expose() {
+        return Err(Problem::client(7_000_215, "Invalid client secret provided."));
+    }
+    let one_resource = !scope.contains(' ') && scope.ends_with("/.default") && scope != "/.default";
+    one_resource.then_some(()).ok_or(Problem::new(
+        400,
+        "invalid_scope",
+        1_002_012,
+        "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.",
+    ))
+}
+
+struct Problem {
+    status: StatusCode,
+    error: &'static str,
+    code: u32,
+    says: &'static str,
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: &'static str,
+    error_description: String,
+    error_codes: [u32; 1],
+    timestamp: String,
+    trace_id: String,
+    correlation_id: String,
+    error_uri: String,
+}
+
+impl Problem {
+    fn new(status: u16, error: &'static str, code: u32, says: &'static str) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { status, error, code, says }
+    }
+
+    fn request(code: u32, says: &'static str) -> Self {
+        Self::new(400, "invalid_request", code, says)
+    }
+
+    fn client(code: u32, says: &'static str) -> Self {
+        Self::new(401, "invalid_client", code, says)
+    }
+
+    fn answer(&self, cloud: &Cloud) -> Answer {
+        let n = next(&cloud.traces);
+        let (code, timestamp) = (self.code, timestamp(cloud.desk.clock.now()));
+        let trace_id = format!("00000000-0000-4000-8000-{n:012x}");
+        let correlation_id = format!("00000000-0000-4000-9000-{n:012x}");
+        let body = Body {
+            error: self.error,
+            error_description: format!(
+                "AADSTS{code}: {} Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}",
+                self.says
+            ),
+            error_codes: [code],
+            timestamp,
+            trace_id,
+            correlation_id,
+            error_uri: format!("https://login.microsoftonline.com/error?code={code}"),
+        };
+        no_store(answer::json(self.status, answer::write(&body)))
+    }
+}
+
+fn no_store(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
+    answer
+}
+
+/// As Entra writes it: `2026-01-31 23:59:59Z`.
+fn timestamp(now: SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(now).to_string();
+    text.replacen('T', " ", 1)
+}

@@ -1,0 +1,150 @@
+//! Cloud token services on one port: a cloud per file, a route per service.
+
+mod entra;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use portunus_auth_core::{Clock, SystemClock};
+
+use crate::answer::{self, Answer};
+use crate::capture::Recorded;
+use crate::desk::Desk;
+use crate::error::StartError;
+use crate::fault::Fault;
+use crate::host::{Bound, Host};
+
+pub use entra::EntraApp;
+
+/// How long Entra's tokens live, unless a test says otherwise.
+const LIFETIME: Duration = Duration::from_secs(3_599);
+
+/// What is chosen before a cloud starts.
+#[derive(Debug)]
+pub struct CloudBuilder {
+    clock: Arc<dyn Clock>,
+    port: u16,
+    entra: Vec<EntraApp>,
+}
+
+impl CloudBuilder {
+    /// Adds an application that Entra knows.
+    #[must_use]
+    pub fn entra(mut self, app: EntraApp) -> Self {
+        self.entra.push(app);
+        self
+    }
+
+    /// Where the time of error bodies and captures comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The port on 127.0.0.1; 0, the default, is any.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Starts the cloud.
+    ///
+    /// # Errors
+    /// [`StartError`] when the port is taken or an application is incomplete.
+    pub fn build(self) -> Result<MockCloud, StartError> {
+        if !self.entra.iter().all(EntraApp::is_complete) {
+            return Err(StartError::Incomplete("an Entra application needs a tenant, an id and a secret"));
+        }
+        let cloud = Arc::new(Cloud {
+            desk: Desk::new(self.clock),
+            entra: self.entra,
+            lifetime: AtomicU64::new(LIFETIME.as_secs()),
+            tokens: AtomicU64::new(0),
+            traces: AtomicU64::new(0),
+        });
+        let serving = Arc::clone(&cloud);
+        let host = Bound::new(self.port)?.serve(move |request| {
+            let cloud = Arc::clone(&serving);
+            async move { cloud.desk.serve(request, |request| cloud.answer(request)).await }
+        })?;
+        Ok(MockCloud { host, cloud })
+    }
+}
+
+#[derive(Debug)]
+struct Cloud {
+    desk: Desk,
+    entra: Vec<EntraApp>,
+    /// In seconds.
+    lifetime: AtomicU64,
+    tokens: AtomicU64,
+    traces: AtomicU64,
+}
+
+impl Cloud {
+    fn answer(&self, request: &Recorded) -> Answer {
+        let path: Vec<&str> = request.path().split('/').collect();
+        match *path {
+            ["", tenant, "oauth2", "v2.0", "token"] => entra::token(self, tenant, request),
+            _ => answer::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#),
+        }
+    }
+}
+
+fn next(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Running cloud token services. Dropping it closes the port and its connections.
+pub struct MockCloud {
+    host: Host,
+    cloud: Arc<Cloud>,
+}
+
+impl MockCloud {
+    /// A cloud to which services are added.
+    pub fn builder() -> CloudBuilder {
+        CloudBuilder { clock: Arc::new(SystemClock), port: 0, entra: Vec::new() }
+    }
+
+    /// The address, such as `http://127.0.0.1:12345`: Entra's authority, for one.
+    pub fn url(&self) -> String {
+        self.host.url()
+    }
+
+    /// How long the tokens live that are issued from now on, in whole seconds.
+    pub fn set_token_lifetime(&self, lifetime: Duration) {
+        self.cloud.lifetime.store(lifetime.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Lets the next requests, whatever they ask, fail that way; queued behind earlier faults.
+    pub fn fail_next(&self, requests: usize, fault: Fault) {
+        self.cloud.desk.faults.add(requests, fault);
+    }
+
+    /// How many requests came for that path, failed ones too.
+    pub fn count(&self, path: &str) -> u64 {
+        self.cloud.desk.log.count(path)
+    }
+
+    /// What was asked, oldest first; at most the last [`CAPACITY`](crate::CAPACITY) requests.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.cloud.desk.log.requests()
+    }
+
+    /// Closes the port, and waits a few seconds at most for answers under way.
+    pub async fn shutdown(self) {
+        self.host.shutdown().await;
+    }
+}
+
+impl fmt::Debug for MockCloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockCloud").field("url", &self.url()).finish_non_exhaustive()
+    }
+}

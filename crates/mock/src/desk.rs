@@ -1,0 +1,48 @@
+//! What the identity provider and the cloud do alike with each request: note it, then fail as
+//! scripted, or answer.
+
+use std::sync::Arc;
+
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use portunus_auth_core::Clock;
+
+use crate::answer::{self, Answer};
+use crate::body;
+use crate::capture::{Log, Recorded};
+use crate::fault::Faults;
+
+/// How large a request may be; no token request comes near it.
+const BODY_LIMIT: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Log,
+    pub(crate) faults: Faults,
+}
+
+impl Desk {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, log: Log::default(), faults: Faults::default() }
+    }
+
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        answer: impl FnOnce(&Recorded) -> Answer,
+    ) -> Answer {
+        let (head, incoming) = request.into_parts();
+        let body = body::read(incoming, BODY_LIMIT).await;
+        let kept = body.clone().unwrap_or_default();
+        let seen = Recorded::new(head.method, head.uri, head.headers, kept, self.clock.now());
+        self.log.add(seen.clone());
+        let answer = match (self.faults.next(), body) {
+            (Some(fault), _) => fault.answer().await,
+            (None, Ok(_)) => answer(&seen),
+            (None, Err(_)) => answer::json(StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":"invalid_request"}"#),
+        };
+        seen.answered(answer.status());
+        answer
+    }
+}

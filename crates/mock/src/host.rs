@@ -1,0 +1,159 @@
+//! One listener with a thread and a runtime of its own, so that a test's paused clock or blocked
+//! thread cannot freeze the server.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::body::Body;
+use crate::error::StartError;
+use crate::socket::Socket;
+
+/// How long a shutdown waits for answers that are still under way.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stop {
+    No,
+    Drain,
+    Now,
+}
+
+/// A port that is taken, but not served yet: a service may need to know its own address.
+pub(crate) struct Bound {
+    listener: TcpListener,
+    runtime: Runtime,
+    port: u16,
+}
+
+/// A running listener. Dropping it closes the port and every connection before it returns.
+#[derive(Debug)]
+pub(crate) struct Host {
+    port: u16,
+    stop: watch::Sender<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bound {
+    pub(crate) fn new(port: u16) -> Result<Self, StartError> {
+        let runtime =
+            Builder::new_current_thread().enable_io().enable_time().build().map_err(StartError::Thread)?;
+        let listen = || {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+            listener.set_nonblocking(true)?;
+            let port = listener.local_addr()?.port();
+            let _inside = runtime.enter();
+            Ok((TcpListener::from_std(listener)?, port))
+        };
+        let (listener, bound) = listen().map_err(|source| StartError::Listen { port, source })?;
+        Ok(Self { listener, runtime, port: bound })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn serve<H, F>(self, handle: H) -> Result<Host, StartError>
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let Self { listener, runtime, port } = self;
+        let (stop, stopped) = watch::channel(Stop::No);
+        let thread = std::thread::Builder::new()
+            .name(format!("portunus-mock-{port}"))
+            .spawn(move || runtime.block_on(accept(listener, stopped, handle)))
+            .map_err(StartError::Thread)?;
+        Ok(Host { port, stop, thread: Some(thread) })
+    }
+}
+
+impl Host {
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Closes the port and lets answers under way finish, for at most [`GRACE`].
+    pub(crate) async fn shutdown(self) {
+        self.stop.send_replace(Stop::Drain);
+        self.stop.closed().await;
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop.send_replace(Stop::Now);
+        if let Some(thread) = self.thread.take() {
+            // An error is a panic of that thread, which has already been reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept<H, F>(listener: TcpListener, mut stop: watch::Receiver<Stop>, handle: H)
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => { connections.spawn(connection(stream, stop.clone(), handle.clone())); }
+                // Out of descriptors, most likely; spinning would not free any.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next() => {}
+            _ = stop.changed() => break,
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = drained => {}
+        () = tokio::time::sleep(GRACE) => {}
+        _ = stop.wait_for(|stop| *stop == Stop::Now) => {}
+    }
+}
+
+async fn connection<H, F>(stream: TcpStream, mut stop: watch::Receiver<Stop>, handle: H)
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    // A socket that refuses the option is merely slower.
+    let _ = stream.set_nodelay(true);
+    let reset = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Socket::new(stream, Arc::clone(&reset)));
+    let service = service_fn(|request| {
+        let answer = handle(request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut served = pin!(http1::Builder::new().half_close(false).serve_connection(io, service));
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        _ = stop.changed() => {
+            served.as_mut().graceful_shutdown();
+            served.as_mut().await
+        }
+    };
+    // Only a body that is scripted to break off fails on our side.
+    if outcome.is_err_and(|error| error.is_user()) {
+        reset.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a server without fixtures does: it answers a fixed text, calls the first tool that it is
+//! offered, and knows a few names of models that fail.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::HeaderName;
+use serde_json::{Map, Value};
+
+use super::Failure;
+use super::call::{Call, Tool};
+use super::reply::{Part, Plan, Script};
+use crate::body::End;
+use crate::fixture::{CHUNKS, TEXT};
+
+/// After how many frames `mock-cut` resets the connection.
+const CUT_AFTER: usize = 3;
+/// How many names of models that fail once are remembered.
+const REMEMBERED: usize = 65_536;
+
+/// | model | answer |
+/// |---|---|
+/// | `no-such-model` | 404 |
+/// | `mock-429` | 429 with `retry-after: 1` |
+/// | `mock-529` | 529 with `x-should-retry: true` |
+/// | `mock-STATUS-once-ANYTHING` | that status with `retry-after: 1` for the first time, then normal |
+/// | `mock-cut` | a stream breaks off with a reset |
+pub(super) fn plan<'a>(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Result<Plan<'a>, Failure> {
+    let fail = match &*call.model {
+        "no-such-model" => return Err(Failure::new(404, "the model does not exist")),
+        "mock-429" => Some(Failure::new(429, "Rate limit reached.").retry_soon()),
+        "mock-529" => {
+            Some(Failure::new(529, "Overloaded").with(HeaderName::from_static("x-should-retry"), "true"))
+        }
+        model => fails_once(model, failed_once),
+    };
+    if let Some(failure) = fail {
+        return Ok(Plan::Fail(failure));
+    }
+    let part = match &call.tool {
+        Some(tool) if !call.answers_tool => Part::tool(tool.name.clone(), &arguments(tool)),
+        _ => Part::Text(TEXT.to_owned()),
+    };
+    Ok(Plan::Reply(Script {
+        parts: vec![part].into(),
+        chunks: CHUNKS,
+        latency: Duration::ZERO,
+        end: (call.model == "mock-cut").then_some((CUT_AFTER, End::Reset)),
+    }))
+}
+
+fn fails_once(model: &str, failed_once: &Mutex<HashSet<String>>) -> Option<Failure> {
+    let (status, _) = model.strip_prefix("mock-")?.split_once("-once-")?;
+    let status = status.parse().ok().filter(|status| (400..600).contains(status))?;
+    let mut failed = failed_once.lock().unwrap_or_else(PoisonError::into_inner);
+    let first_time = failed.len() < REMEMBERED && failed.insert(model.to_owned());
+    first_time.then(|| Failure::new(status, "Try again.").retry_soon())
+}
+
+/// Arguments with every property that the tool's schema requires.
+fn arguments(tool: &Tool) -> Value {
+    let schema: Value =
+        tool.schema.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let argument = |name: &str| (name.to_owned(), example(name, &schema["properties"][name]));
+    Value::Object(required.map(argument).collect::<Map<_, _>>())
+}
+
+fn example(name: &str, schema: &Value) -> Value {
+    if let Some(first) = schema["enum"].get(0) {
+        return first.clone();
+    }
+    match schema["type"].as_str() {
+        Some("integer" | "number") => 1.into(),
+        Some("boolean") => true.into(),
+        Some("array") => Value::Array(Vec::new()),
+        Some("object") => Value::Object(Map::new()),
+        _ if name.contains("city") || name.contains("location") => "Paris".into(),
+        _ => "example".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn arguments_hold_what_the_schema_requires() {
+        let schema = json!({
+            "type": "object",
+            "required": ["city", "unit", "days", "exact"],
+            "properties": {
+                "city": {"type": "string"},
+                "unit": {"enum": ["celsius", "kelvin"]},
+                "days": {"type": "integer"},
+                "exact": {"type": "boolean"},
+                "optional": {"type": "string"},
+            },
+        });
+        let schema = serde_json::value::to_raw_value(&schema).unwrap();
+        let tool = Tool { name: "get_weather".into(), schema: Some(schema) };
+        assert_eq!(arguments(&tool), json!({"city": "Paris", "unit": "celsius", "days": 1, "exact": true}));
+        assert_eq!(arguments(&Tool { name: "now".into(), schema: None }), json!({}));
+    }
+}

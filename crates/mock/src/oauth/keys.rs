@@ -1,0 +1,165 @@
+//! The keys that sign tokens: bundled, public, and therefore for tests only.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Map, Value, json};
+
+/// How a token is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    #[default]
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl Algorithm {
+    pub(super) const ALL: [Self; 3] = [Self::Rs256, Self::Es256, Self::EdDsa];
+
+    /// The name in a token's header (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    fn jwt(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        }
+    }
+
+    /// The left half of the token's hash (OIDC Core §3.1.3.6).
+    pub(super) fn half_hash(self, token: &str) -> String {
+        use aws_lc_rs::digest::{SHA256, SHA512, digest};
+        let hash = match self {
+            Self::Rs256 | Self::Es256 => digest(&SHA256, token.as_bytes()),
+            Self::EdDsa => digest(&SHA512, token.as_bytes()),
+        };
+        let hash = hash.as_ref();
+        URL_SAFE_NO_PAD.encode(&hash[..hash.len() / 2])
+    }
+}
+
+/// Private keys by set and algorithm. A rotation takes the other set.
+const PEM: [[&[u8]; 3]; 2] = [
+    [
+        include_bytes!("../keys/TEST-ONLY-rs256-a.pem"),
+        include_bytes!("../keys/TEST-ONLY-es256-a.pem"),
+        include_bytes!("../keys/TEST-ONLY-eddsa-a.pem"),
+    ],
+    [
+        include_bytes!("../keys/TEST-ONLY-rs256-b.pem"),
+        include_bytes!("../keys/TEST-ONLY-es256-b.pem"),
+        include_bytes!("../keys/TEST-ONLY-eddsa-b.pem"),
+    ],
+];
+
+struct Key {
+    algorithm: Algorithm,
+    kid: String,
+    private: EncodingKey,
+    public: Jwk,
+}
+
+impl Key {
+    fn bundled(algorithm: Algorithm, generation: usize) -> Self {
+        let pem = PEM[generation % 2][algorithm as usize];
+        let private = match algorithm {
+            Algorithm::Rs256 => EncodingKey::from_rsa_pem(pem),
+            Algorithm::Es256 => EncodingKey::from_ec_pem(pem),
+            Algorithm::EdDsa => EncodingKey::from_ed_pem(pem),
+        };
+        let private = private.expect("a bundled key is readable");
+        let mut public = Jwk::from_encoding_key(&private, algorithm.jwt()).expect("a bundled key is whole");
+        let kid = format!("mock-{}-{}", algorithm.name().to_ascii_lowercase(), generation + 1);
+        public.common.key_id = Some(kid.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Self { algorithm, kid, private, public }
+    }
+}
+
+/// The published keys. The newest generation signs.
+pub(super) struct KeySet {
+    generation: usize,
+    keys: Vec<Key>,
+}
+
+/// Which key a token's header is to name.
+pub(super) enum Kid {
+    Right,
+    None,
+    Unknown,
+}
+
+impl KeySet {
+    pub(super) fn new() -> Self {
+        let mut set = Self { generation: 0, keys: Vec::new() };
+        set.publish();
+        set
+    }
+
+    fn publish(&mut self) {
+        let generation = self.generation;
+        self.keys.extend(Algorithm::ALL.map(|algorithm| Key::bundled(algorithm, generation)));
+    }
+
+    /// New keys sign from now on; the earlier ones stay published.
+    pub(super) fn rotate(&mut self) {
+        self.generation += 1;
+        self.publish();
+    }
+
+    /// Only the keys that sign stay published.
+    pub(super) fn retire(&mut self) {
+        self.keys.drain(..self.keys.len() - Algorithm::ALL.len());
+    }
+
+    pub(super) fn jwks(&self) -> JwkSet {
+        JwkSet { keys: self.keys.iter().map(|key| key.public.clone()).collect() }
+    }
+
+    pub(super) fn sign(
+        &self,
+        algorithm: Algorithm,
+        typ: &str,
+        kid: &Kid,
+        claims: &Map<String, Value>,
+    ) -> String {
+        let newest = self.keys.iter().rev().find(|key| key.algorithm == algorithm);
+        let key = newest.expect("every algorithm has a key");
+        let mut header = Header::new(algorithm.jwt());
+        header.typ = Some(typ.to_owned());
+        header.kid = match kid {
+            Kid::Right => Some(key.kid.clone()),
+            Kid::None => None,
+            Kid::Unknown => Some("unknown-key".to_owned()),
+        };
+        jsonwebtoken::encode(&header, claims, &key.private).expect("a bundled key signs")
+    }
+}
+
+/// A token that nobody signed (RFC 7518 §3.6).
+pub(super) fn unsigned(typ: &str, claims: &Map<String, Value>) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({"alg": "none", "typ": typ});
+    format!("{}.{}.", part(&header), part(&Value::Object(claims.clone())))
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| &key.kid)).finish()
+    }
+}

@@ -1,0 +1,269 @@
+//! The LLM server: what is chosen before it starts, and the handle of one that runs.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use portunus_auth_core::{BearerToken, Clock, SystemClock};
+
+use crate::capture::{Log, Recorded};
+use crate::error::StartError;
+use crate::fixture::Fixture;
+use crate::host::{Bound, Host};
+use crate::llm::{Gate, Ids, Llm};
+
+#[cfg(feature = "oauth")]
+use crate::oauth::MockIdp;
+#[cfg(feature = "oauth")]
+pub use crate::oauth::OAuthConfig;
+
+/// How large a request may be, unless the builder says otherwise: 32 MiB.
+const BODY_LIMIT: usize = 32 << 20;
+
+/// What is chosen before a server starts. Without any choice it answers everybody.
+#[derive(Debug)]
+pub struct ServerBuilder {
+    tokens: Vec<(BearerToken, Option<u32>)>,
+    auth: bool,
+    fixtures: Vec<Fixture>,
+    faithful: bool,
+    body_limit: usize,
+    port: u16,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "oauth")]
+    oauth: Option<OAuthConfig>,
+    #[cfg(feature = "oauth")]
+    oauth_port: u16,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServerBuilder {
+    /// A server that asks for no credential, on any free port of 127.0.0.1.
+    pub fn new() -> Self {
+        Self {
+            tokens: Vec::new(),
+            auth: false,
+            fixtures: Vec::new(),
+            faithful: false,
+            body_limit: BODY_LIMIT,
+            port: 0,
+            clock: Arc::new(SystemClock),
+            #[cfg(feature = "oauth")]
+            oauth: None,
+            #[cfg(feature = "oauth")]
+            oauth_port: 0,
+        }
+    }
+
+    /// Asks for a credential and admits that one, without limit.
+    #[must_use]
+    pub fn with_bearer_token(mut self, token: impl Into<String>) -> Self {
+        self.tokens.push((BearerToken::new(token), None));
+        self
+    }
+
+    /// Asks for a credential and admits that one for exactly `uses` LLM requests. A request that is
+    /// malformed, or that no fixture matches, costs none.
+    #[must_use]
+    pub fn with_bearer_token_uses(mut self, token: impl Into<String>, uses: u32) -> Self {
+        self.tokens.push((BearerToken::new(token), Some(uses)));
+        self
+    }
+
+    /// Asks for a credential even if none is known. `false`, the default, does not open a server that
+    /// a token or an OAuth server has closed.
+    #[must_use]
+    pub fn with_auth(mut self, on: bool) -> Self {
+        self.auth = on;
+        self
+    }
+
+    /// Starts an OAuth server on a port of its own, with a client `mock-client`, and admits the access
+    /// tokens that it issues.
+    #[cfg(feature = "oauth")]
+    #[must_use]
+    pub fn with_oauth_defaults(self) -> Self {
+        self.with_oauth(OAuthConfig::default())
+    }
+
+    /// Starts an OAuth server on a port of its own, with that client, and admits the access tokens
+    /// that it issues.
+    #[cfg(feature = "oauth")]
+    #[must_use]
+    pub fn with_oauth(mut self, client: OAuthConfig) -> Self {
+        self.oauth = Some(client);
+        self
+    }
+
+    /// The port of the OAuth server on 127.0.0.1; 0, the default, is any.
+    #[cfg(feature = "oauth")]
+    #[must_use]
+    pub fn oauth_port(mut self, port: u16) -> Self {
+        self.oauth_port = port;
+        self
+    }
+
+    /// Adds a fixture; with any, fixtures alone decide what is answered.
+    #[must_use]
+    pub fn fixture(mut self, fixture: Fixture) -> Self {
+        self.fixtures.push(fixture);
+        self
+    }
+
+    /// Words errors as the providers really do, instead of the short documented bodies.
+    #[must_use]
+    pub fn faithful(mut self) -> Self {
+        self.faithful = true;
+        self
+    }
+
+    /// The largest body that is read, in bytes; a larger one is answered with 413.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// The port on 127.0.0.1; 0, the default, is any.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Where `created` and every expiry come from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// [`StartError`] when a port is taken, a fixture cannot do what it says or a token is empty.
+    #[expect(clippy::unused_async, reason = "the documented programs await it")]
+    pub async fn build(self) -> Result<MockServer, StartError> {
+        let fixtures = self.fixtures.into_iter().enumerate();
+        let fixtures = fixtures.map(|(index, fixture)| fixture.checked(index)).collect::<Result<_, _>>()?;
+        #[cfg(feature = "oauth")]
+        let idp = match self.oauth {
+            Some(client) => {
+                let idp = MockIdp::builder().client(client).port(self.oauth_port);
+                Some(idp.clock(Arc::clone(&self.clock)).build()?)
+            }
+            None => None,
+        };
+        #[cfg(feature = "oauth")]
+        let gate = Gate::new(self.auth, idp.as_ref().map(MockIdp::issued));
+        #[cfg(not(feature = "oauth"))]
+        let gate = Gate::new(self.auth);
+        for (token, uses) in &self.tokens {
+            if token.expose().is_empty() {
+                return Err(StartError::Incomplete("a bearer token must not be empty"));
+            }
+            gate.add(token.expose(), *uses);
+        }
+        let llm = Arc::new(Llm {
+            gate,
+            fixtures,
+            faithful: self.faithful,
+            body_limit: self.body_limit,
+            clock: self.clock,
+            ids: Ids::default(),
+            log: Log::default(),
+            failed_once: Mutex::new(HashSet::new()),
+        });
+        let serving = Arc::clone(&llm);
+        let host = Bound::new(self.port)?.serve(move |request| Arc::clone(&serving).handle(request))?;
+        Ok(MockServer {
+            host,
+            llm,
+            #[cfg(feature = "oauth")]
+            idp,
+        })
+    }
+}
+
+/// A running server. Dropping it closes its ports and connections.
+pub struct MockServer {
+    host: Host,
+    llm: Arc<Llm>,
+    #[cfg(feature = "oauth")]
+    idp: Option<MockIdp>,
+}
+
+impl MockServer {
+    /// The address, such as `http://127.0.0.1:12345`.
+    pub fn url(&self) -> String {
+        self.host.url()
+    }
+
+    /// Admits a token from now on, without limit. A server without authentication begins to ask for it.
+    pub fn add_token(&self, token: &str) {
+        self.llm.gate.add(token, None);
+    }
+
+    /// Admits a token for exactly `uses` further LLM requests.
+    pub fn add_token_uses(&self, token: &str, uses: u32) {
+        self.llm.gate.add(token, Some(uses));
+    }
+
+    /// Refuses a token on the LLM routes from now on, whoever issued it.
+    pub fn revoke_token(&self, token: &str) {
+        self.llm.gate.revoke(token);
+    }
+
+    /// What was asked of the LLM routes, oldest first; at most the last
+    /// [`CAPACITY`](crate::CAPACITY) requests.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.llm.log.requests()
+    }
+
+    /// How many requests came for that path, to this server and to its OAuth server.
+    pub fn count(&self, path: &str) -> u64 {
+        let here = self.llm.log.count(path);
+        #[cfg(feature = "oauth")]
+        let here = here + self.idp.as_ref().map_or(0, |idp| idp.count(path));
+        here
+    }
+
+    /// Closes the ports, and waits a few seconds at most for answers under way.
+    pub async fn shutdown(self) {
+        self.host.shutdown().await;
+        #[cfg(feature = "oauth")]
+        if let Some(idp) = self.idp {
+            idp.shutdown().await;
+        }
+    }
+}
+
+#[cfg(feature = "oauth")]
+impl MockServer {
+    /// The OAuth server's address, which is its issuer too.
+    pub fn oauth_url(&self) -> Option<String> {
+        self.idp.as_ref().map(|idp| idp.issuer().to_owned())
+    }
+
+    /// The id and the secret of the OAuth server's client.
+    #[expect(clippy::unused_async, reason = "the documented programs await it")]
+    pub async fn oauth_client_credentials(&self) -> Option<(String, String)> {
+        self.idp.as_ref().and_then(MockIdp::client_credentials)
+    }
+
+    /// The OAuth server, to mint tokens or to disturb it.
+    pub fn idp(&self) -> Option<&MockIdp> {
+        self.idp.as_ref()
+    }
+}
+
+impl fmt::Debug for MockServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockServer").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
