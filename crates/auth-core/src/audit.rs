@@ -211,6 +211,9 @@ pub struct Target {
     /// The issuer concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Arc<str>>,
+    /// Whose keys a revocation took back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Arc<PrincipalId>>,
     /// How many keys a revocation took back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<usize>,

@@ -1,1 +1,37 @@
 #![doc = include_str!("../README.md")]
+
+mod config;
+mod exchange;
+mod expiring;
+mod fetch;
+#[cfg(feature = "axum")]
+mod http;
+mod identity;
+mod issuer;
+mod jose;
+mod json;
+mod jwk;
+mod jwks;
+mod key;
+mod keys;
+mod policy;
+mod replay;
+#[cfg(feature = "axum")]
+mod request;
+mod scope;
+mod server;
+
+pub use config::{
+    AdminConfig, Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
+    PolicyConfig, Preset, Ttl,
+};
+pub use exchange::{ExchangeError, IssuedKey, TokenRequest};
+#[cfg(feature = "axum")]
+pub use http::router;
+pub use identity::Identity;
+pub use issuer::{Audiences, Issuer, NoAudience, TokenKind};
+pub use jose::{Algorithm, Refused, UnverifiedJwt};
+pub use jwk::{BadKeySet, KeySet};
+pub use key::{PREFIX, TempKey};
+pub use keys::Revoke;
+pub use server::{KeyServer, Parts, Peer, SetupError};

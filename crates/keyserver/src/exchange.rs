@@ -1,0 +1,236 @@
+//! One identity token for one key: verify, decide, spend, mint, insert. Each step takes what the one
+//! before it made, so none can be left out.
+
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::rand::SystemRandom;
+use portunus_auth_core::audit::{Actor, EventKind};
+use portunus_auth_core::{BearerToken, BoxError, Grant, KeyId, Outcome, Reason, Trail};
+use tracing::instrument;
+
+use crate::identity::Identity;
+use crate::issuer::TokenKind;
+use crate::key::{PREFIX, TempKey};
+use crate::keys::{InsertError, KeyRecord};
+use crate::policy::Decision;
+use crate::replay::SpendError;
+use crate::scope::{self, Scope};
+use crate::server::{KeyServer, NotIdentified};
+
+/// What a caller wants: a key in exchange for an identity token.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// The identity token.
+    pub subject_token: BearerToken,
+    /// What kind of token it is meant to be.
+    pub kind: TokenKind,
+    /// The scopes wanted, as `model:PATTERN tool:PATTERN role:PATTERN`. `None`: whatever the policy grants.
+    pub scope: Option<String>,
+    /// The policy meant, where several admit the caller.
+    pub policy: Option<String>,
+    /// A shorter life than the policy grants.
+    pub ttl: Option<Duration>,
+    /// Whom the key is for. Each must be this server's audience.
+    pub audiences: Vec<String>,
+}
+
+impl TokenRequest {
+    /// Asks for whatever the policy grants to the identity in this token.
+    pub fn new(subject_token: BearerToken, kind: TokenKind) -> Self {
+        Self { subject_token, kind, scope: None, policy: None, ttl: None, audiences: Vec::new() }
+    }
+}
+
+/// A key, for the caller alone.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct IssuedKey {
+    /// The key. This is the only time it is seen.
+    pub access_token: BearerToken,
+    /// Its public name, by which it can be revoked.
+    pub key_id: KeyId,
+    /// How long it lives from now.
+    pub expires_in: Duration,
+    /// What it may be used for, as a scope.
+    pub scope: String,
+    /// What it may be used for.
+    pub grant: Grant,
+}
+
+/// Why no key is issued, by what the caller can do about it. What exactly was wrong is for the audit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The request is not what RFC 8693 asks for.
+    #[error("the request is malformed")]
+    Malformed,
+    /// The request's body is longer than 32 KiB.
+    #[error("the request is too large")]
+    TooLarge,
+    /// Another grant type than token exchange.
+    #[error("the grant type is not supported")]
+    UnsupportedGrantType,
+    /// The subject token is bad, unacceptable, or was used before: sign in again.
+    #[error("the subject token is not acceptable")]
+    BadSubject(Reason),
+    /// A scope is unknown, or nothing of it is granted.
+    #[error("the scope is unknown or not granted")]
+    InvalidScope,
+    /// Another audience than this server's.
+    #[error("the audience is not served here")]
+    InvalidTarget,
+    /// Wait until a key ends.
+    #[error("too many live keys")]
+    TooManyKeys {
+        /// Until the first of them ends.
+        retry_after: Duration,
+    },
+    /// It could not be told, or not be kept. Try again later.
+    #[error("the key server cannot answer now")]
+    Unavailable {
+        /// What is missing.
+        reason: Reason,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl ExchangeError {
+    fn store(error: portunus_store::StoreError) -> Self {
+        Self::Unavailable { reason: Reason::StoreUnavailable, source: error.into() }
+    }
+
+    /// Nothing is decided that cannot be audited.
+    pub(crate) fn audit(full: portunus_auth_core::AuditFull) -> Self {
+        Self::Unavailable { reason: Reason::Internal, source: full.into() }
+    }
+
+    /// What the audit says.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed => Reason::MalformedRequest,
+            Self::TooLarge => Reason::RequestTooLarge,
+            Self::UnsupportedGrantType => Reason::UnsupportedGrant,
+            Self::BadSubject(reason) | Self::Unavailable { reason, .. } => *reason,
+            Self::InvalidScope => Reason::ScopeDenied,
+            Self::InvalidTarget => Reason::WrongAudience,
+            Self::TooManyKeys { .. } => Reason::TooManyKeys,
+        }
+    }
+}
+
+/// Ends the trail as the exchange ended.
+pub(crate) fn conclude(mut trail: Trail, result: &Result<IssuedKey, ExchangeError>) {
+    let (kind, outcome) = match result {
+        Ok(_) => (EventKind::TokenIssued, Outcome::Allowed),
+        Err(ExchangeError::BadSubject(Reason::ReplayedToken)) => {
+            (EventKind::TokenReplayed, Outcome::Refused(Reason::ReplayedToken))
+        }
+        Err(error @ ExchangeError::Unavailable { .. }) => {
+            (EventKind::TokenDenied, Outcome::Failed(error.reason()))
+        }
+        Err(error) => (EventKind::TokenDenied, Outcome::Refused(error.reason())),
+    };
+    trail.event().kind = kind;
+    trail.finish(outcome);
+}
+
+/// Exchanges, noting in the trail what becomes known on the way.
+#[instrument(name = "keyserver.exchange", skip_all)]
+pub(crate) async fn exchange(
+    server: &KeyServer,
+    request: &TokenRequest,
+    trail: &mut Trail,
+) -> Result<IssuedKey, ExchangeError> {
+    if request.audiences.iter().any(|audience| audience != server.audience()) {
+        return Err(ExchangeError::InvalidTarget);
+    }
+    let scope = request.scope.as_deref().map(Scope::parse).transpose();
+    let scope = scope.map_err(|_| ExchangeError::InvalidScope)?;
+
+    let identity = verify(server, request).await?;
+    trail.event().actor = Some(Actor::Identity(identity.id().clone()));
+    let decision = decide(server, &identity, request, scope.as_ref())?;
+    trail.event().target.policy = Some(decision.policy.clone());
+    spend(server, &identity, &decision).await?;
+    let (key, record) = mint(&identity, decision)?;
+    trail.event().target.jti = Some(record.jti.clone());
+    insert(server, key, record).await
+}
+
+async fn verify(server: &KeyServer, request: &TokenRequest) -> Result<Identity, ExchangeError> {
+    if request.subject_token.expose().starts_with(PREFIX) {
+        return Err(ExchangeError::BadSubject(Reason::UnsupportedGrant));
+    }
+    server.identify(&request.subject_token, request.kind).await.map(|(identity, _)| identity).map_err(|why| {
+        match why {
+            NotIdentified::Refused(refused) => ExchangeError::BadSubject(refused.into()),
+            NotIdentified::Unavailable(down) => {
+                ExchangeError::Unavailable { reason: Reason::IssuerUnavailable, source: down.into() }
+            }
+        }
+    })
+}
+
+fn decide(
+    server: &KeyServer,
+    identity: &Identity,
+    request: &TokenRequest,
+    scope: Option<&Scope>,
+) -> Result<Decision, ExchangeError> {
+    let now = server.now();
+    let decision = server.decide(identity, request.policy.as_deref(), now);
+    let decision = decision.map_err(|_| ExchangeError::BadSubject(Reason::NoPolicy))?;
+    let end = request.ttl.map(|ttl| end_of(now, ttl).ok_or(ExchangeError::Malformed)).transpose()?;
+    let grant = scope::narrow(&decision.grant, scope, end).map_err(|_| ExchangeError::InvalidScope)?;
+    Ok(Decision { grant, ..decision })
+}
+
+/// Before the key exists: of two exchanges at once, one must fail.
+async fn spend(server: &KeyServer, identity: &Identity, decision: &Decision) -> Result<(), ExchangeError> {
+    if decision.reusable {
+        return Ok(());
+    }
+    server.replay().spend(identity).await.map_err(|why| match why {
+        SpendError::Replayed => ExchangeError::BadSubject(Reason::ReplayedToken),
+        SpendError::Store(error) => ExchangeError::store(error),
+    })
+}
+
+fn mint(identity: &Identity, decision: Decision) -> Result<(TempKey, KeyRecord), ExchangeError> {
+    let key = TempKey::mint(&SystemRandom::new()).map_err(|no_randomness| ExchangeError::Unavailable {
+        reason: Reason::Internal,
+        source: no_randomness.into(),
+    })?;
+    let record = KeyRecord {
+        jti: KeyId(uuid::Uuid::now_v7().to_string().into()),
+        owner: (**identity.id()).clone(),
+        grant: decision.grant,
+        policy: decision.policy,
+    };
+    Ok((key, record))
+}
+
+async fn insert(server: &KeyServer, key: TempKey, record: KeyRecord) -> Result<IssuedKey, ExchangeError> {
+    let (now, keys) = (server.now(), server.keys());
+    let (key_id, grant) = (record.jti.clone(), record.grant.clone());
+    keys.insert(key.digest(keys.pepper()), record, server.cap(), now).await.map_err(|why| match why {
+        InsertError::TooMany { retry_after } => ExchangeError::TooManyKeys { retry_after },
+        InsertError::Store(error) => ExchangeError::store(error),
+    })?;
+    let left = grant.expires_at.duration_since(now).unwrap_or_default();
+    Ok(IssuedKey {
+        access_token: key.into_token(),
+        key_id,
+        expires_in: Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+        scope: scope::describe(&grant),
+        grant,
+    })
+}
+
+/// Whole seconds, as [`crate::policy`] counts them.
+fn end_of(now: SystemTime, ttl: Duration) -> Option<SystemTime> {
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds.checked_add(ttl.as_secs())?))
+}

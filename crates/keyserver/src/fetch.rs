@@ -1,0 +1,156 @@
+//! The one HTTP client: no redirects, bounded time, bounded size, nothing in the clear.
+
+use std::time::Duration;
+
+use url::{Host, Url};
+
+/// How long one fetch may take, and within it the connection.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a document could not be fetched. Never holds what the other side sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// No connection, or it broke.
+    #[error("cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    /// Anything but 200, redirects included.
+    #[error("answered with status {0}")]
+    Status(u16),
+    /// Longer than allowed.
+    #[error("answered with too long a document")]
+    TooLarge,
+    /// It answered, but not with the document in question.
+    #[error("answered with an unusable document: {0}")]
+    Unusable(&'static str),
+    /// Its key set cannot be used.
+    #[error("published an unusable key set")]
+    BadKeys(#[from] crate::jwk::BadKeySet),
+}
+
+/// A fetched document.
+pub(crate) struct Document {
+    pub(crate) body: Vec<u8>,
+    /// How long it may be kept, if the answer says so.
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// The client.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetch {
+    client: reqwest::Client,
+}
+
+impl Fetch {
+    pub(crate) fn new() -> Result<Self, reqwest::Error> {
+        #[expect(clippy::disallowed_methods, reason = "this is the crate's one client")]
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("portunus-keyserver/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client })
+    }
+
+    /// The document at `url`, of at most `limit` bytes.
+    pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Document, FetchError> {
+        let lost = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
+        let request = self.client.get(url.clone()).header(http::header::ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(lost)?;
+        if response.status() != http::StatusCode::OK {
+            return Err(FetchError::Status(response.status().as_u16()));
+        }
+        let max_age = response.headers().get(http::header::CACHE_CONTROL).and_then(max_age);
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > limit {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Document { body, max_age })
+    }
+}
+
+/// The `max-age` of a `Cache-Control` header (RFC 9111 section 5.2.2.1).
+fn max_age(header: &http::HeaderValue) -> Option<Duration> {
+    let directives = header.to_str().ok()?.split(',');
+    let seconds = directives.filter_map(|one| {
+        let (name, value) = one.trim().split_once('=')?;
+        if name.eq_ignore_ascii_case("max-age") { value.trim_matches('"').parse().ok() } else { None }
+    });
+    seconds.min().map(Duration::from_secs)
+}
+
+/// Why an address is not fetched from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be an https URL (http on the local machine only) without user, query, fragment, white space or backslash"
+)]
+pub(crate) struct BadUrl;
+
+/// The address, if it is one that keys may be fetched from.
+pub(crate) fn issuer_url(text: &str) -> Result<Url, BadUrl> {
+    let unsafe_char = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\\' | '?' | '#' | '@');
+    // The scheme is compared as text, because the parser also accepts `https:host`.
+    let begins_well = text.starts_with("https://") || text.starts_with("http://");
+    if !begins_well || text.contains(unsafe_char) {
+        return Err(BadUrl);
+    }
+    let url = Url::parse(text).map_err(|_| BadUrl)?;
+    if url.scheme() == "https" || is_loopback(&url) { Ok(url) } else { Err(BadUrl) }
+}
+
+/// Whether the address is on this very machine, where no network can listen in.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_that_nobody_can_listen_in_on_are_fetched() {
+        for good in [
+            "https://idp.example",
+            "https://idp.example/realms/a/",
+            "http://127.0.0.1:8080",
+            "http://[::1]/a",
+            "http://localhost:1",
+        ] {
+            assert!(issuer_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://idp.example",
+            "https:idp.example",
+            "https:/idp.example",
+            "https:\\\\idp.example",
+            " https://idp.example",
+            "https://idp.example\n",
+            "https://user@idp.example",
+            "https://idp.example?x",
+            "https://idp.example#x",
+            "https://",
+            "ftp://127.0.0.1",
+            "http://127.0.0.1.evil.example",
+            "",
+        ] {
+            assert!(issuer_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_max_age_counts() {
+        let header = |text: &'static str| max_age(&http::HeaderValue::from_static(text));
+        assert_eq!(header("public, Max-Age=60, max-age=\"30\""), Some(Duration::from_secs(30)));
+        assert_eq!(header("no-store, max-age=x, s-maxage=3"), None);
+    }
+}

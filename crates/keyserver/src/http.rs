@@ -1,0 +1,223 @@
+//! The HTTP routes: strict in what they take (RFC 8693, RFC 6749), fixed in what they say.
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use portunus_auth_core::audit::{Actor, EventKind, HttpFacts};
+use portunus_auth_core::{BearerToken, KeyId, Outcome, Reason, Trail};
+use portunus_store::StoreError;
+use serde::Serialize;
+
+use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
+use crate::keys::Revoke;
+use crate::request;
+use crate::server::{KeyServer, Peer, revocation};
+
+/// How soon to try again when something is down, in seconds.
+const TRY_AGAIN: u64 = 5;
+
+const AUTH_TOKEN: &str = "/auth/token";
+const OAUTH_TOKEN: &str = "/oauth/token";
+const ONE_TOKEN: &str = "/auth/token/{jti}";
+const AUDIENCE: &str = "/auth/audience";
+
+/// The routes `POST /auth/token` and `POST /oauth/token`, `DELETE /auth/token/{jti}`, and
+/// `GET /auth/audience`.
+///
+/// A [`Peer`] in a request's extensions says who asks; without one, the audit does not know.
+pub fn router(server: KeyServer) -> Router {
+    Router::new()
+        .route(AUTH_TOKEN, post(|State(server), request| token(server, AUTH_TOKEN, request)))
+        .route(OAUTH_TOKEN, post(|State(server), request| token(server, OAUTH_TOKEN, request)))
+        .route(ONE_TOKEN, delete(revoke))
+        .route(AUDIENCE, get(audience))
+        .with_state(server)
+}
+
+async fn token(server: KeyServer, route: &'static str, request: Request) -> Response {
+    let Some(mut trail) = trail(&server, EventKind::TokenDenied, route, &request) else {
+        return unavailable();
+    };
+    let result = match read(request).await {
+        Ok(request) => exchange(&server, &request, &mut trail).await,
+        Err(error) => Err(error),
+    };
+    let response = match &result {
+        Ok(key) => issued(key),
+        Err(error) => refused(error),
+    };
+    note(&mut trail, &response);
+    conclude(trail, &result);
+    response
+}
+
+async fn read(request: Request) -> Result<TokenRequest, ExchangeError> {
+    let (head, body) = request.into_parts();
+    let mut types = head.headers.get_all(CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(one), None) => request::parse(one, &request::collect(body).await?),
+        _ => Err(ExchangeError::Malformed),
+    }
+}
+
+async fn revoke(
+    State(server): State<KeyServer>,
+    jti: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let Some(mut trail) = trail(&server, EventKind::AdminDenied, ONE_TOKEN, &request) else {
+        return unavailable();
+    };
+    if !bearer(request.headers()).is_some_and(|token| server.is_admin(&token)) {
+        let response = not_admin();
+        note(&mut trail, &response);
+        trail.finish(Outcome::Refused(Reason::Unauthorized));
+        return response;
+    }
+    trail.event().kind = EventKind::TokenRevoked;
+    // What is no UUID is no key's name, and needs no look-up.
+    let revoked = match jti.ok().and_then(|Path(jti)| uuid::Uuid::try_parse(&jti).ok()) {
+        Some(jti) => {
+            let which = Revoke::Key(KeyId(jti.to_string().into()));
+            server.revoke_as(Actor::Admin, &which, &mut trail).await
+        }
+        None => Ok(0),
+    };
+    let response = answer_revocation(&revoked);
+    note(&mut trail, &response);
+    trail.finish(revocation(&revoked));
+    response
+}
+
+async fn audience(State(server): State<KeyServer>) -> Response {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        audience: &'a str,
+    }
+    json(StatusCode::OK, &Answer { audience: server.audience() })
+}
+
+/// Begins the request's audit event; `None` when the audit has no room.
+fn trail(server: &KeyServer, kind: EventKind, route: &'static str, request: &Request) -> Option<Trail> {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let mut trail = server.trail(kind, peer).ok()?;
+    if let Some(request_id) = peer.request_id {
+        let method = request.method().clone();
+        trail.event().http = Some(HttpFacts { method, route, status: None, request_id });
+    }
+    Some(trail)
+}
+
+fn note(trail: &mut Trail, response: &Response) {
+    if let Some(http) = &mut trail.event().http {
+        http.status = Some(response.status().as_u16());
+    }
+}
+
+/// The one bearer token of the request (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<BearerToken> {
+    let mut credentials = headers.get_all(AUTHORIZATION).iter();
+    let (Some(one), None) = (credentials.next(), credentials.next()) else { return None };
+    let (scheme, token) = one.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| BearerToken::new(token))
+}
+
+/// RFC 8693 section 2.2.1.
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    issued_token_type: &'static str,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: &'a str,
+    jti: &'a KeyId,
+}
+
+fn issued(key: &IssuedKey) -> Response {
+    json(
+        StatusCode::OK,
+        &TokenAnswer {
+            access_token: key.access_token.expose(),
+            issued_token_type: request::ACCESS_TOKEN,
+            token_type: "Bearer",
+            expires_in: key.expires_in.as_secs(),
+            scope: &key.scope,
+            jti: &key.key_id,
+        },
+    )
+}
+
+/// RFC 6749 section 5.2. Both texts are fixed, so that nothing of the request or of its reasons gets out.
+#[derive(Serialize)]
+struct Problem {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+fn problem(status: StatusCode, error: &'static str, error_description: &'static str) -> Response {
+    json(status, &Problem { error, error_description })
+}
+
+fn refused(error: &ExchangeError) -> Response {
+    let bad = |error, says| problem(StatusCode::BAD_REQUEST, error, says);
+    match error {
+        ExchangeError::Malformed => bad("invalid_request", "the request is malformed"),
+        ExchangeError::TooLarge => {
+            problem(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the request is too large")
+        }
+        ExchangeError::BadSubject(_) => bad("invalid_request", "the subject token is not acceptable"),
+        ExchangeError::UnsupportedGrantType => {
+            bad("unsupported_grant_type", "only token exchange is supported")
+        }
+        ExchangeError::InvalidScope => bad("invalid_scope", "the scope is unknown or not granted"),
+        ExchangeError::InvalidTarget => bad("invalid_target", "the audience or resource is not served here"),
+        ExchangeError::TooManyKeys { retry_after } => {
+            let says = "too many live keys; wait, or have one revoked";
+            let response = problem(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", says);
+            retry_after_seconds(response, retry_after.as_secs())
+        }
+        ExchangeError::Unavailable { .. } => unavailable(),
+    }
+}
+
+fn answer_revocation(revoked: &Result<usize, StoreError>) -> Response {
+    match revoked {
+        Ok(0) => problem(StatusCode::NOT_FOUND, "not_found", "there is no such live key"),
+        Ok(_) => not_to_be_stored(StatusCode::NO_CONTENT.into_response()),
+        Err(_) => unavailable(),
+    }
+}
+
+/// The same for a wrong token, none, and where none is configured.
+fn not_admin() -> Response {
+    let says = "the administrator's token is needed";
+    let mut response = problem(StatusCode::UNAUTHORIZED, "invalid_token", says);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn unavailable() -> Response {
+    let says = "the key server cannot answer now";
+    let response = problem(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", says);
+    retry_after_seconds(response, TRY_AGAIN)
+}
+
+fn retry_after_seconds(mut response: Response, seconds: u64) -> Response {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    not_to_be_stored((status, axum::Json(body)).into_response())
+}
+
+/// RFC 6749 section 5.1.
+fn not_to_be_stored(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}

@@ -1,0 +1,276 @@
+//! An issuer's keys, kept: fetched once for all who wait, ahead of time, and never because a forged
+//! token says so.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::rand;
+use portunus_auth_core::audit::{Actor, EventKind};
+use portunus_auth_core::{AuditSink, Clock, Outcome, Reason, Trail};
+use serde_json::Value;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use url::Url;
+
+use crate::fetch::{Fetch, FetchError, is_loopback, issuer_url};
+use crate::json;
+use crate::jwk::{KeySet, MAX_SET};
+
+/// How long a key set is taken as current when its answer does not say, and the bounds for what it says.
+const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);
+const MIN_TTL: Duration = Duration::from_secs(5 * 60);
+const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a key set is used when no newer one can be had. Beyond it, a key that its issuer withdrew
+/// long ago could still sign.
+const HARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Fetches in reserve, and the time in which one grows back.
+const RESERVE: u32 = 3;
+const COOL_DOWN: Duration = Duration::from_secs(60);
+
+/// The most names of unknown keys that are remembered, and how long.
+const MAX_UNKNOWN: usize = 256;
+
+/// The longest discovery document, in bytes.
+const MAX_DISCOVERY: usize = 100 * 1024;
+
+/// No usable keys are held, and none can be had now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the issuer's keys cannot be fetched")]
+pub(crate) struct IssuerDown;
+
+/// Where an issuer's keys are.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: Arc<str>,
+    /// Its `iss`, and the base of its discovery document.
+    pub(crate) url: String,
+    /// Where the keys are, when the configuration says so.
+    pub(crate) jwks_uri: Option<Url>,
+}
+
+/// The keys of one issuer.
+#[derive(Clone, Debug)]
+pub(crate) struct Jwks(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    source: Source,
+    fetch: Fetch,
+    clock: Arc<dyn Clock>,
+    audit: Arc<dyn AuditSink>,
+    held: ArcSwapOption<Held>,
+    /// How many fetches have ended, well or not: who waited for one shares its result.
+    ended: AtomicU64,
+    flight: Arc<Turn<Budget>>,
+    unknown: Mutex<HashMap<String, Duration>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    keys: Arc<KeySet>,
+    /// From here on renewed in the background, then before use, then not used. By the monotonic clock.
+    renew_at: Duration,
+    stale_at: Duration,
+    dead_at: Duration,
+}
+
+/// The fetches that may be made now. Whoever holds its lock is the one who fetches.
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    counted_at: Duration,
+}
+
+impl Budget {
+    fn take(&mut self, now: Duration) -> bool {
+        let periods = now.saturating_sub(self.counted_at).as_secs() / COOL_DOWN.as_secs();
+        let grown = u32::try_from(periods).unwrap_or(RESERVE).min(RESERVE);
+        if grown > 0 {
+            self.left = (self.left + grown).min(RESERVE);
+            self.counted_at = now;
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
+}
+
+impl Jwks {
+    pub(crate) fn new(
+        source: Source,
+        fetch: Fetch,
+        clock: Arc<dyn Clock>,
+        audit: Arc<dyn AuditSink>,
+    ) -> Self {
+        let budget = Budget { left: RESERVE, counted_at: clock.monotonic() };
+        Self(Arc::new(Shared {
+            source,
+            fetch,
+            clock,
+            audit,
+            held: ArcSwapOption::empty(),
+            ended: AtomicU64::new(0),
+            flight: Arc::new(Turn::new(budget)),
+            unknown: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// The keys that are held, without waiting, as long as they may be used.
+    pub(crate) fn held(&self) -> Option<Arc<KeySet>> {
+        self.0.usable().map(|held| held.keys.clone())
+    }
+
+    /// The current keys. Waits only when none are held, or when those held are due to be replaced; keeps
+    /// what is held when no newer ones can be had.
+    pub(crate) async fn current(&self) -> Result<Arc<KeySet>, IssuerDown> {
+        let now = self.0.clock.monotonic();
+        if let Some(held) = self.0.usable()
+            && now < held.stale_at
+        {
+            if now >= held.renew_at {
+                self.renew_ahead(now);
+            }
+            return Ok(held.keys.clone());
+        }
+        self.fetched().await;
+        self.held().ok_or(IssuerDown)
+    }
+
+    /// Other keys than `seen`, for a token that names a key not in it; `None` when there are none now.
+    ///
+    /// Whatever callers invent, this costs the issuer at most the fetches in reserve and then one in a
+    /// cool-down, while a rotated key is found at once.
+    pub(crate) async fn newer(&self, key_id: Option<&str>, seen: &Arc<KeySet>) -> Option<Arc<KeySet>> {
+        let key_id = key_id?;
+        if self.0.is_known_unknown(key_id) {
+            return None;
+        }
+        let fetched = self.fetched().await;
+        let keys = self.held()?;
+        if fetched && !keys.has(key_id) {
+            self.0.remember_unknown(key_id);
+        }
+        (!Arc::ptr_eq(&keys, seen)).then_some(keys)
+    }
+
+    /// Fetches, or waits for the fetch that is under way. `false`: there may be none now.
+    async fn fetched(&self) -> bool {
+        let shared = &self.0;
+        let seen = shared.ended.load(Ordering::Acquire);
+        let mut turn = shared.flight.clone().lock_owned().await;
+        if shared.ended.load(Ordering::Acquire) != seen {
+            return true;
+        }
+        if !turn.take(shared.clock.monotonic()) {
+            return false;
+        }
+        // Its own task: a caller that hangs up must not cancel what others wait for.
+        tokio::spawn(shared.clone().renew(turn)).await.is_ok()
+    }
+
+    fn renew_ahead(&self, now: Duration) {
+        if let Ok(mut turn) = self.0.flight.clone().try_lock_owned()
+            && turn.take(now)
+        {
+            tokio::spawn(self.0.clone().renew(turn));
+        }
+    }
+}
+
+impl Shared {
+    fn usable(&self) -> Option<Arc<Held>> {
+        self.held.load_full().filter(|held| self.clock.monotonic() < held.dead_at)
+    }
+
+    async fn renew(self: Arc<Self>, turn: OwnedMutexGuard<Budget>) {
+        match Trail::begin(self.audit.clone(), self.clock.clone(), EventKind::JwksFailed) {
+            Ok(trail) => self.renew_audited(trail).await,
+            Err(full) => tracing::warn!(issuer = %self.source.name, error = %full, "keys not fetched"),
+        }
+        self.ended.fetch_add(1, Ordering::Release);
+        drop(turn);
+    }
+
+    async fn renew_audited(&self, mut trail: Trail) {
+        trail.event().actor = Some(Actor::System);
+        trail.event().target.issuer = Some(self.source.name.clone());
+        match self.load().await {
+            Ok((keys, max_age)) => {
+                self.held.store(Some(Arc::new(self.hold(keys, max_age))));
+                self.unknown().clear();
+                trail.event().kind = EventKind::JwksRefreshed;
+                trail.finish(Outcome::Allowed);
+            }
+            // What is held stays held: an issuer's bad minute must not lock everybody out.
+            Err(error) => {
+                let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(issuer = %self.source.name, %error, reason, "the issuer's keys were not renewed");
+                trail.finish(Outcome::Failed(Reason::IssuerUnavailable));
+            }
+        }
+    }
+
+    fn hold(&self, keys: KeySet, max_age: Option<Duration>) -> Held {
+        let now = self.clock.monotonic();
+        let ttl = max_age.unwrap_or(DEFAULT_TTL).clamp(MIN_TTL, MAX_TTL);
+        // Between 80 and 90 percent of the time, so that many gateways do not all come at once.
+        let mut random = [0_u8];
+        let jitter = rand::fill(&mut random).map_or(0, |()| u32::from(random[0]));
+        Held {
+            keys: Arc::new(keys),
+            renew_at: now + ttl * 8 / 10 + ttl / 10 * jitter / 255,
+            stale_at: now + ttl,
+            dead_at: now + HARD_TTL,
+        }
+    }
+
+    async fn load(&self) -> Result<(KeySet, Option<Duration>), FetchError> {
+        let address = match &self.source.jwks_uri {
+            Some(address) => address.clone(),
+            None => self.discover().await?,
+        };
+        let document = self.fetch.get(&address, MAX_SET).await?;
+        Ok((KeySet::parse(&document.body)?, document.max_age))
+    }
+
+    /// OpenID Connect Discovery section 4.
+    async fn discover(&self) -> Result<Url, FetchError> {
+        let base = self.source.url.trim_end_matches('/');
+        let address = issuer_url(&format!("{base}/.well-known/openid-configuration"))
+            .map_err(|_| FetchError::Unusable("no discovery below this issuer"))?;
+        let document = self.fetch.get(&address, MAX_DISCOVERY).await?;
+        let document =
+            json::object(&document.body).map_err(|_| FetchError::Unusable("discovery is not JSON"))?;
+        // Section 4.3: otherwise another issuer's keys would count as this one's.
+        if document.get("issuer").and_then(Value::as_str) != Some(self.source.url.as_str()) {
+            return Err(FetchError::Unusable("discovery names another issuer"));
+        }
+        let keys_at = document.get("jwks_uri").and_then(Value::as_str).and_then(|text| issuer_url(text).ok());
+        let keys_at = keys_at.ok_or(FetchError::Unusable("discovery has no usable jwks_uri"))?;
+        // A remote issuer may not send us to our own machine.
+        if is_loopback(&keys_at) && !is_loopback(&address) {
+            return Err(FetchError::Unusable("discovery points to the local machine"));
+        }
+        Ok(keys_at)
+    }
+
+    fn unknown(&self) -> std::sync::MutexGuard<'_, HashMap<String, Duration>> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_known_unknown(&self, key_id: &str) -> bool {
+        let now = self.clock.monotonic();
+        self.unknown().get(key_id).is_some_and(|until| now < *until)
+    }
+
+    fn remember_unknown(&self, key_id: &str) {
+        let mut unknown = self.unknown();
+        if unknown.len() < MAX_UNKNOWN {
+            unknown.insert(key_id.to_owned(), self.clock.monotonic() + COOL_DOWN);
+        }
+    }
+}

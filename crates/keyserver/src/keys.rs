@@ -1,0 +1,402 @@
+//! The issued keys: kept in the store, validated from memory.
+//!
+//! | entry | holds |
+//! |---|---|
+//! | `ks/key/DIGEST` | the key's record |
+//! | `ks/jti/JTI` | where the key of that public name is |
+//! | `ks/owner/SHA-256(OWNER)` | the owner's live keys; inserting swaps it, which decides the cap |
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use portunus_auth_core::{AuthError, BearerToken, Clock, Grant, KeyId, Principal, PrincipalId, Via};
+use portunus_store::{NewValue, Notice, Store, StoreError, Subscription};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::expiring::Expiring;
+use crate::jose::sha256;
+use crate::key::{KeyDigest, Pepper};
+
+/// Where every server that shares the store announces what it issued and revoked.
+const CHANNEL: &str = "ks/keys";
+
+/// How many records one scan asks for.
+const PAGE: usize = 500;
+
+/// How long a listener waits before it tries again to read all keys.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is kept of a key. Not the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeyRecord {
+    pub(crate) jti: KeyId,
+    pub(crate) owner: PrincipalId,
+    pub(crate) grant: Grant,
+    /// The policy that granted it.
+    pub(crate) policy: Arc<str>,
+}
+
+impl KeyRecord {
+    fn until(&self) -> SystemTime {
+        self.grant.expires_at
+    }
+
+    fn principal(self) -> Arc<Principal> {
+        Arc::new(Principal::authenticated(self.owner, self.grant, Via::Key(self.jti)))
+    }
+}
+
+/// A record as stored: a later layout gets a new number, and is refused by those who do not know it.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "v")]
+enum Stored {
+    #[serde(rename = "1")]
+    V1(KeyRecord),
+}
+
+/// Where a key is, in the index of its owner and under its public name.
+#[derive(Clone, Serialize, Deserialize)]
+struct Place {
+    digest: KeyDigest,
+    /// Seconds since 1970.
+    until: u64,
+}
+
+/// What is stored under a public name.
+#[derive(Serialize, Deserialize)]
+struct Named {
+    owner: PrincipalId,
+    place: Place,
+}
+
+/// What is announced.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    /// The server that says so, which knows already.
+    from: KeyId,
+    place: Place,
+    /// The new key. `None`: the key is revoked.
+    issued: Option<Stored>,
+}
+
+/// Which keys to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoke {
+    /// The one of that public name.
+    Key(KeyId),
+    /// All of somebody's.
+    Owner(PrincipalId),
+}
+
+/// Why a key was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InsertError {
+    /// The owner holds as many live keys as allowed; the first of them ends after this time.
+    #[error("the owner holds too many keys")]
+    TooMany {
+        /// Until the first of them ends.
+        retry_after: Duration,
+    },
+    /// The store could not tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A key in memory.
+#[derive(Debug)]
+enum Slot {
+    Live(Arc<Principal>),
+    /// Kept until the key would have ended, so that a late announcement cannot bring it back.
+    Revoked,
+}
+
+/// The keys.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    pepper: Pepper,
+    slots: Expiring<Slot>,
+    me: KeyId,
+}
+
+/// Ends the listener with the server that it serves.
+#[derive(Debug)]
+pub(crate) struct Listener(tokio::task::AbortHandle);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Keys {
+    /// Reads all live keys, and keeps listening to what other servers issue and revoke.
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        pepper: Pepper,
+    ) -> Result<(Arc<Self>, Listener), StoreError> {
+        let me = KeyId(uuid::Uuid::now_v7().to_string().into());
+        // First listen, then read: nothing can fall between.
+        let subscription = store.subscribe(CHANNEL).await?;
+        let keys = Arc::new(Self { store, clock, pepper, slots: Expiring::of_at_most(usize::MAX), me });
+        keys.read_all().await?;
+        let listener = tokio::spawn(listen(Arc::downgrade(&keys), subscription));
+        Ok((keys, Listener(listener.abort_handle())))
+    }
+
+    pub(crate) fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
+    /// Who holds the presented key. From memory alone.
+    pub(crate) fn find(&self, token: &BearerToken, now: SystemTime) -> Result<Arc<Principal>, AuthError> {
+        let digest = self.pepper.digest(token).ok_or(AuthError::Malformed)?;
+        let found = self.slots.get(&digest.0, |slot| match slot {
+            Slot::Live(principal) if principal.grant().expires_at <= now => Err(AuthError::Expired),
+            Slot::Live(principal) => Ok(principal.clone()),
+            Slot::Revoked => Err(AuthError::Revoked),
+        });
+        found.unwrap_or(Err(AuthError::Unknown))
+    }
+
+    /// Stores the key unless its owner already holds `cap` live ones. When this returns, the key works
+    /// here, and is announced to the other servers.
+    ///
+    /// The record is written before the owner's index names it: whoever revokes by owner then finds every
+    /// key that was handed out. A record that did not get into the index belongs to a key that nobody
+    /// was given, and ends by itself.
+    pub(crate) async fn insert(
+        &self,
+        digest: KeyDigest,
+        record: KeyRecord,
+        cap: NonZeroUsize,
+        now: SystemTime,
+    ) -> Result<(), InsertError> {
+        let place = Place { digest, until: unix(record.until()) };
+        let index = Index::of(&record.owner);
+        index.read(&*self.store, now).await?.room(cap, now)?;
+
+        let until = Some(record.until());
+        let named = Named { owner: record.owner.clone(), place: place.clone() };
+        let stored = Stored::V1(record.clone());
+        self.store.put(&named_key(&record.jti), &json(&named)?, until).await?;
+        self.store.put(&record_key(&digest), &json(&stored)?, until).await?;
+        if let Err(refused) = index.add(&*self.store, &place, cap, now).await {
+            // Tidiness only; see above.
+            let _ = self.store.delete(&record_key(&digest)).await;
+            return Err(refused);
+        }
+        self.slots.set_if_absent(digest.0, Slot::Live(record.clone().principal()), record.until(), now);
+        self.announce(place, Some(stored)).await?;
+        Ok(())
+    }
+
+    /// Revokes. When this returns, the keys are gone from the store, do not work here any more, and the
+    /// other servers are told. The number of keys that were alive until now.
+    ///
+    /// May be repeated after an error: what was done is announced again.
+    pub(crate) async fn revoke(&self, which: &Revoke) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let (index, places) = match which {
+            Revoke::Key(jti) => {
+                let Some(named) = self.store.get(&named_key(jti)).await? else { return Ok(0) };
+                let named: Named = parse(&named)?;
+                (Index::of(&named.owner), vec![named.place])
+            }
+            Revoke::Owner(owner) => {
+                let index = Index::of(owner);
+                let places = index.read(&*self.store, now).await?.places;
+                (index, places)
+            }
+        };
+        let mut revoked = 0;
+        for place in &places {
+            revoked += usize::from(self.store.delete(&record_key(&place.digest)).await?);
+            self.slots.set(place.digest.0, Slot::Revoked, instant(place.until), now);
+            self.announce(place.clone(), None).await?;
+        }
+        index.remove(&*self.store, &places, now).await?;
+        Ok(revoked)
+    }
+
+    async fn announce(&self, place: Place, issued: Option<Stored>) -> Result<(), StoreError> {
+        let message = Message { from: self.me.clone(), place, issued };
+        self.store.publish(CHANNEL, &json(&message)?).await
+    }
+
+    async fn hear(&self, notice: Notice) {
+        let message = match &notice {
+            Notice::Message(message) => serde_json::from_slice::<Message>(message).ok(),
+            Notice::Missed => None,
+        };
+        let Some(Message { from, place, issued }) = message else { return self.read_all_at_last().await };
+        if from == self.me {
+            return;
+        }
+        let now = self.clock.now();
+        match issued {
+            Some(Stored::V1(record)) => {
+                let until = record.until();
+                self.slots.set_if_absent(place.digest.0, Slot::Live(record.principal()), until, now);
+            }
+            None => self.slots.set(place.digest.0, Slot::Revoked, instant(place.until), now),
+        }
+    }
+
+    /// Reads all keys, as often as it takes.
+    async fn read_all_at_last(&self) {
+        while let Err(error) = self.read_all().await {
+            tracing::warn!(%error, "the keys could not be read; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Brings memory in step with the store.
+    async fn read_all(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let prefix = record_key_prefix();
+        let mut stored = HashSet::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.scan(prefix, after.as_deref(), PAGE).await?;
+            for (key, value) in &page {
+                let Stored::V1(record) = parse(value)?;
+                let digest = key.strip_prefix(prefix).unwrap_or_default().to_owned();
+                let digest = KeyDigest::try_from(digest).map_err(|bad| StoreError::Corrupt(bad.into()))?;
+                let until = record.until();
+                self.slots.set_if_absent(digest.0, Slot::Live(record.principal()), until, now);
+                stored.insert(digest.0);
+            }
+            if page.len() < PAGE {
+                break;
+            }
+            after = page.last().map(|(key, _)| key.clone());
+        }
+        // What is held and not stored was revoked while nobody listened, or stored after the scan.
+        let missing = |digest: &[u8; 32], slot: &Slot| match slot {
+            Slot::Live(key) if !stored.contains(digest) => Some(key.grant().expires_at),
+            _ => None,
+        };
+        for (digest, until) in self.slots.filter(missing) {
+            if self.store.get(&record_key(&KeyDigest(digest))).await?.is_none() {
+                self.slots.set(digest, Slot::Revoked, until, now);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn listen(keys: std::sync::Weak<Keys>, mut subscription: Subscription) {
+    while let Some(notice) = subscription.next().await {
+        let Some(keys) = keys.upgrade() else { return };
+        keys.hear(notice).await;
+    }
+}
+
+/// The index of one owner.
+struct Index(String);
+
+/// An index as read: its bytes, to be swapped for others, and the live keys in it.
+struct IndexRead {
+    bytes: Option<Vec<u8>>,
+    places: Vec<Place>,
+}
+
+impl IndexRead {
+    fn room(&self, cap: NonZeroUsize, now: SystemTime) -> Result<(), InsertError> {
+        if self.places.len() < cap.get() {
+            return Ok(());
+        }
+        let first = self.places.iter().map(|place| place.until).min().unwrap_or_default();
+        Err(InsertError::TooMany { retry_after: Duration::from_secs(first.saturating_sub(unix(now)).max(1)) })
+    }
+}
+
+impl Index {
+    /// Keyed by a digest, so that no subject, however it is spelled, meets another's index.
+    fn of(owner: &PrincipalId) -> Self {
+        let parts = [owner.tenant.as_str(), &owner.issuer, &owner.subject];
+        let spelled: Vec<u8> = parts
+            .iter()
+            .flat_map(|part| [&(part.len() as u64).to_be_bytes(), part.as_bytes()].concat())
+            .collect();
+        Self(format!("ks/owner/{}", KeyDigest(sha256(&spelled))))
+    }
+
+    async fn read(&self, store: &dyn Store, now: SystemTime) -> Result<IndexRead, StoreError> {
+        let bytes = store.get(&self.0).await?;
+        let mut places: Vec<Place> = bytes.as_deref().map(parse).transpose()?.unwrap_or_default();
+        places.retain(|place| instant(place.until) > now);
+        Ok(IndexRead { bytes, places })
+    }
+
+    async fn swap(&self, store: &dyn Store, read: &IndexRead, places: &[Place]) -> Result<bool, StoreError> {
+        let value = json(&places)?;
+        let expires_at = places.iter().map(|place| place.until).max().map(instant);
+        let new = expires_at.is_some().then_some(NewValue { value: &value, expires_at });
+        store.compare_and_swap(&self.0, read.bytes.as_deref(), new).await
+    }
+
+    /// Whoever loses a swap lost it to somebody who won, so this ends.
+    async fn add(
+        &self,
+        store: &dyn Store,
+        place: &Place,
+        cap: NonZeroUsize,
+        now: SystemTime,
+    ) -> Result<(), InsertError> {
+        loop {
+            let read = self.read(store, now).await?;
+            read.room(cap, now)?;
+            let places = [read.places.as_slice(), std::slice::from_ref(place)].concat();
+            if self.swap(store, &read, &places).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn remove(&self, store: &dyn Store, gone: &[Place], now: SystemTime) -> Result<(), StoreError> {
+        loop {
+            let read = self.read(store, now).await?;
+            let is_gone = |place: &&Place| gone.iter().any(|gone| gone.digest == place.digest);
+            let places: Vec<Place> = read.places.iter().filter(|place| !is_gone(place)).cloned().collect();
+            if read.bytes.is_none() || self.swap(store, &read, &places).await? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn record_key_prefix() -> &'static str {
+    "ks/key/"
+}
+
+fn record_key(digest: &KeyDigest) -> String {
+    format!("{}{digest}", record_key_prefix())
+}
+
+fn named_key(jti: &KeyId) -> String {
+    format!("ks/jti/{jti}")
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.into()))
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.into()))
+}
+
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A time beyond all times is in the past: nothing lasts by being damaged.
+fn instant(unix_seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
