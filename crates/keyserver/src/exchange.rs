@@ -9,9 +9,10 @@ use portunus_auth_core::{BearerToken, BoxError, Grant, KeyId, Outcome, Reason, T
 use tracing::instrument;
 
 use crate::identity::Identity;
+use crate::index::InsertError;
 use crate::issuer::TokenKind;
-use crate::key::{PREFIX, TempKey};
-use crate::keys::{InsertError, KeyRecord};
+use crate::key::{TempKey, is_ours};
+use crate::keys::KeyRecord;
 use crate::policy::Decision;
 use crate::replay::SpendError;
 use crate::scope::{self, Scope};
@@ -143,7 +144,7 @@ pub(crate) async fn exchange(
     request: &TokenRequest,
     trail: &mut Trail,
 ) -> Result<IssuedKey, ExchangeError> {
-    if request.audiences.iter().any(|audience| audience != server.audience()) {
+    if request.audiences.iter().any(|audience| *audience != server.0.audience) {
         return Err(ExchangeError::InvalidTarget);
     }
     let scope = request.scope.as_deref().map(Scope::parse).transpose();
@@ -160,7 +161,7 @@ pub(crate) async fn exchange(
 }
 
 async fn verify(server: &KeyServer, request: &TokenRequest) -> Result<Identity, ExchangeError> {
-    if request.subject_token.expose().starts_with(PREFIX) {
+    if is_ours(&request.subject_token) {
         return Err(ExchangeError::BadSubject(Reason::UnsupportedGrant));
     }
     server.identify(&request.subject_token, request.kind).await.map(|(identity, _)| identity).map_err(|why| {
@@ -192,7 +193,7 @@ async fn spend(server: &KeyServer, identity: &Identity, decision: &Decision) -> 
     if decision.reusable {
         return Ok(());
     }
-    server.replay().spend(identity).await.map_err(|why| match why {
+    server.0.replay.spend(identity).await.map_err(|why| match why {
         SpendError::Replayed => ExchangeError::BadSubject(Reason::ReplayedToken),
         SpendError::Store(error) => ExchangeError::store(error),
     })
@@ -213,9 +214,9 @@ fn mint(identity: &Identity, decision: Decision) -> Result<(TempKey, KeyRecord),
 }
 
 async fn insert(server: &KeyServer, key: TempKey, record: KeyRecord) -> Result<IssuedKey, ExchangeError> {
-    let (now, keys) = (server.now(), server.keys());
+    let (now, keys) = (server.now(), &server.0.keys);
     let (key_id, grant) = (record.jti.clone(), record.grant.clone());
-    keys.insert(key.digest(keys.pepper()), record, server.cap(), now).await.map_err(|why| match why {
+    keys.insert(key.digest(keys.pepper()), record, server.0.cap, now).await.map_err(|why| match why {
         InsertError::TooMany { retry_after } => ExchangeError::TooManyKeys { retry_after },
         InsertError::Store(error) => ExchangeError::store(error),
     })?;

@@ -98,7 +98,7 @@ async fn audience(State(server): State<KeyServer>) -> Response {
     struct Answer<'a> {
         audience: &'a str,
     }
-    json(StatusCode::OK, &Answer { audience: server.audience() })
+    json(StatusCode::OK, &Answer { audience: &server.0.audience })
 }
 
 /// Begins the request's audit event; `None` when the audit has no room.
@@ -129,7 +129,8 @@ fn bearer(headers: &HeaderMap) -> Option<BearerToken> {
 /// RFC 8693 section 2.2.1.
 #[derive(Serialize)]
 struct TokenAnswer<'a> {
-    access_token: &'a str,
+    #[serde(serialize_with = "crate::key::reveal")]
+    access_token: &'a BearerToken,
     issued_token_type: &'static str,
     token_type: &'static str,
     expires_in: u64,
@@ -141,7 +142,7 @@ fn issued(key: &IssuedKey) -> Response {
     json(
         StatusCode::OK,
         &TokenAnswer {
-            access_token: key.access_token.expose(),
+            access_token: &key.access_token,
             issued_token_type: request::ACCESS_TOKEN,
             token_type: "Bearer",
             expires_in: key.expires_in.as_secs(),

@@ -39,19 +39,7 @@ impl Algorithm {
 
     /// The algorithm of exactly that registered name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "RS256" => Self::Rs256,
-            "RS384" => Self::Rs384,
-            "RS512" => Self::Rs512,
-            "PS256" => Self::Ps256,
-            "PS384" => Self::Ps384,
-            "PS512" => Self::Ps512,
-            "ES256" => Self::Es256,
-            "ES384" => Self::Es384,
-            "ES512" => Self::Es512,
-            "EdDSA" => Self::EdDsa,
-            _ => return None,
-        })
+        Self::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name)).ok()
     }
 }
 
@@ -223,6 +211,11 @@ impl fmt::Debug for UnverifiedJwt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnverifiedJwt").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
+}
+
+/// A name for the whole token, for remembering what was found about it.
+pub(crate) fn token_digest(token: &BearerToken) -> [u8; 32] {
+    sha256(token.expose().as_bytes())
 }
 
 /// SHA-256.

@@ -3,11 +3,14 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SecureRandom;
 use portunus_auth_core::BearerToken;
 use serde::{Deserialize, Serialize};
+
+use crate::jose::sha256;
 
 /// What every key begins with.
 pub const PREFIX: &str = "ptk_";
@@ -50,6 +53,17 @@ impl TempKey {
     }
 }
 
+/// Whether the token looks like one of our keys, so that nobody else has to look at it.
+pub(crate) fn is_ours(token: &BearerToken) -> bool {
+    token.expose().starts_with(PREFIX)
+}
+
+/// Writes the token out, into the one answer that it is for.
+#[cfg(feature = "axum")]
+pub(crate) fn reveal<S: serde::Serializer>(token: &BearerToken, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(token.expose())
+}
+
 impl fmt::Debug for TempKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TempKey(***)")
@@ -86,6 +100,31 @@ fn is_well_formed(text: &str) -> bool {
     stated == Some(u64::from(crc32fast::hash(signed.as_bytes())))
 }
 
+/// A configured secret that is too short to resist guessing.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("this secret is too short to resist guessing; use at least {0} characters")]
+pub(crate) struct TooShort(usize);
+
+fn long_enough(secret: &BearerToken, shortest: usize) -> Result<&[u8], TooShort> {
+    let bytes = secret.expose().as_bytes();
+    if bytes.len() < shortest { Err(TooShort(shortest)) } else { Ok(bytes) }
+}
+
+/// The administrator's token, as a digest.
+#[derive(Debug)]
+pub(crate) struct AdminToken([u8; 32]);
+
+impl AdminToken {
+    pub(crate) fn new(token: &BearerToken) -> Result<Self, TooShort> {
+        long_enough(token, 16).map(|bytes| Self(sha256(bytes)))
+    }
+
+    /// Compares digests, so that the time it takes does not say how much of a guess was right.
+    pub(crate) fn is(&self, presented: &BearerToken) -> bool {
+        verify_slices_are_equal(&self.0, &sha256(presented.expose().as_bytes())).is_ok()
+    }
+}
+
 /// The secret without which a stored digest cannot be compared with a guess.
 pub struct Pepper(hmac::Key);
 
@@ -93,6 +132,10 @@ impl Pepper {
     /// Of these bytes; at least 32 of them, and random.
     pub fn new(bytes: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    pub(crate) fn configured(secret: &BearerToken) -> Result<Self, TooShort> {
+        long_enough(secret, 32).map(Self::new)
     }
 
     /// The digest under which the presented key would be kept; `None` when it cannot be one of ours.

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::{AuthError, BearerToken, Clock, Grant, KeyId, Principal, PrincipalId, Via};
-use portunus_store::{NewValue, Notice, Store, StoreError, Subscription};
-use serde::de::DeserializeOwned;
+use portunus_store::{Notice, Store, StoreError, Subscription};
 use serde::{Deserialize, Serialize};
 
 use crate::expiring::Expiring;
-use crate::jose::sha256;
+use crate::index::{Index, InsertError, Place, instant, json, parse, unix};
 use crate::key::{KeyDigest, Pepper};
 
 /// Where every server that shares the store announces what it issued and revoked.
@@ -57,14 +56,6 @@ enum Stored {
     V1(KeyRecord),
 }
 
-/// Where a key is, in the index of its owner and under its public name.
-#[derive(Clone, Serialize, Deserialize)]
-struct Place {
-    digest: KeyDigest,
-    /// Seconds since 1970.
-    until: u64,
-}
-
 /// What is stored under a public name.
 #[derive(Serialize, Deserialize)]
 struct Named {
@@ -89,20 +80,6 @@ pub enum Revoke {
     Key(KeyId),
     /// All of somebody's.
     Owner(PrincipalId),
-}
-
-/// Why a key was not stored.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InsertError {
-    /// The owner holds as many live keys as allowed; the first of them ends after this time.
-    #[error("the owner holds too many keys")]
-    TooMany {
-        /// Until the first of them ends.
-        retry_after: Duration,
-    },
-    /// The store could not tell.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// A key in memory.
@@ -298,80 +275,6 @@ async fn listen(keys: std::sync::Weak<Keys>, mut subscription: Subscription) {
     }
 }
 
-/// The index of one owner.
-struct Index(String);
-
-/// An index as read: its bytes, to be swapped for others, and the live keys in it.
-struct IndexRead {
-    bytes: Option<Vec<u8>>,
-    places: Vec<Place>,
-}
-
-impl IndexRead {
-    fn room(&self, cap: NonZeroUsize, now: SystemTime) -> Result<(), InsertError> {
-        if self.places.len() < cap.get() {
-            return Ok(());
-        }
-        let first = self.places.iter().map(|place| place.until).min().unwrap_or_default();
-        Err(InsertError::TooMany { retry_after: Duration::from_secs(first.saturating_sub(unix(now)).max(1)) })
-    }
-}
-
-impl Index {
-    /// Keyed by a digest, so that no subject, however it is spelled, meets another's index.
-    fn of(owner: &PrincipalId) -> Self {
-        let parts = [owner.tenant.as_str(), &owner.issuer, &owner.subject];
-        let spelled: Vec<u8> = parts
-            .iter()
-            .flat_map(|part| [&(part.len() as u64).to_be_bytes(), part.as_bytes()].concat())
-            .collect();
-        Self(format!("ks/owner/{}", KeyDigest(sha256(&spelled))))
-    }
-
-    async fn read(&self, store: &dyn Store, now: SystemTime) -> Result<IndexRead, StoreError> {
-        let bytes = store.get(&self.0).await?;
-        let mut places: Vec<Place> = bytes.as_deref().map(parse).transpose()?.unwrap_or_default();
-        places.retain(|place| instant(place.until) > now);
-        Ok(IndexRead { bytes, places })
-    }
-
-    async fn swap(&self, store: &dyn Store, read: &IndexRead, places: &[Place]) -> Result<bool, StoreError> {
-        let value = json(&places)?;
-        let expires_at = places.iter().map(|place| place.until).max().map(instant);
-        let new = expires_at.is_some().then_some(NewValue { value: &value, expires_at });
-        store.compare_and_swap(&self.0, read.bytes.as_deref(), new).await
-    }
-
-    /// Whoever loses a swap lost it to somebody who won, so this ends.
-    async fn add(
-        &self,
-        store: &dyn Store,
-        place: &Place,
-        cap: NonZeroUsize,
-        now: SystemTime,
-    ) -> Result<(), InsertError> {
-        loop {
-            let read = self.read(store, now).await?;
-            read.room(cap, now)?;
-            let places = [read.places.as_slice(), std::slice::from_ref(place)].concat();
-            if self.swap(store, &read, &places).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn remove(&self, store: &dyn Store, gone: &[Place], now: SystemTime) -> Result<(), StoreError> {
-        loop {
-            let read = self.read(store, now).await?;
-            let is_gone = |place: &&Place| gone.iter().any(|gone| gone.digest == place.digest);
-            let places: Vec<Place> = read.places.iter().filter(|place| !is_gone(place)).cloned().collect();
-            if read.bytes.is_none() || self.swap(store, &read, &places).await? {
-                return Ok(());
-            }
-        }
-    }
-}
-
 fn record_key_prefix() -> &'static str {
     "ks/key/"
 }
@@ -382,21 +285,4 @@ fn record_key(digest: &KeyDigest) -> String {
 
 fn named_key(jti: &KeyId) -> String {
     format!("ks/jti/{jti}")
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.into()))
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.into()))
-}
-
-fn unix(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// A time beyond all times is in the past: nothing lasts by being damaged.
-fn instant(unix_seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod config;
 mod exchange;
 mod expiring;
@@ -7,6 +8,7 @@ mod fetch;
 #[cfg(feature = "axum")]
 mod http;
 mod identity;
+mod index;
 mod issuer;
 mod jose;
 mod json;
@@ -20,6 +22,7 @@ mod replay;
 mod request;
 mod scope;
 mod server;
+mod verified;
 
 pub use config::{
     AdminConfig, Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
@@ -32,6 +35,6 @@ pub use identity::Identity;
 pub use issuer::{Audiences, Issuer, NoAudience, TokenKind};
 pub use jose::{Algorithm, Refused, UnverifiedJwt};
 pub use jwk::{BadKeySet, KeySet};
-pub use key::{PREFIX, TempKey};
+pub use key::{BadDigest, KeyDigest, PREFIX, Pepper, TempKey};
 pub use keys::Revoke;
 pub use server::{KeyServer, Parts, Peer, SetupError};

@@ -8,34 +8,26 @@ use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::audit::{Actor, EventKind, RequestId};
 use portunus_auth_core::{
-    AuditSink, AuthError, Authenticator, BearerToken, Clock, ConfigProblem, Outcome, Principal, Reason,
-    SecretRef, SecretSource, Trail, Via,
+    AuditSink, AuthError, Authenticator, BearerToken, BoxError, Clock, ConfigProblem, Outcome, Principal,
+    Reason, SecretRef, SecretSource, Trail,
 };
 use portunus_store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
-use crate::expiring::Expiring;
 use crate::fetch::Fetch;
 use crate::identity::Identity;
 use crate::issuer::{Issuer, TokenKind};
-use crate::jose::{Refused, UnverifiedJwt, sha256};
-use crate::jwk::KeySet;
+use crate::jose::{Refused, UnverifiedJwt};
 use crate::jwks::{IssuerDown, Jwks};
-use crate::key::{PREFIX, Pepper};
+use crate::key::{AdminToken, Pepper, TooShort, is_ours};
 use crate::keys::{Keys, Listener, Revoke};
 use crate::policy::{Decision, NotAdmitted, Policies};
 use crate::replay::Replay;
+use crate::verified::{Proof, VerifiedTokens};
 
 /// Where the pepper is kept when the configuration names none.
 const PEPPER: &str = "ks/pepper";
-
-/// The fewest characters of configured secrets.
-const MIN_PEPPER: usize = 32;
-const MIN_ADMIN_TOKEN: usize = 16;
-
-/// The most tokens whose verification is remembered.
-const MAX_VERIFIED: usize = 10_000;
 
 /// What a key server is put together from.
 #[expect(missing_debug_implementations, reason = "a source of secrets has nothing to show")]
@@ -73,18 +65,18 @@ pub enum SetupError {
 
 /// A key server. Cheap to clone; all clones are the same server.
 #[derive(Clone)]
-pub struct KeyServer(Arc<Inner>);
+pub struct KeyServer(pub(crate) Arc<Inner>);
 
-struct Inner {
-    audience: String,
+pub(crate) struct Inner {
+    pub(crate) audience: String,
     longest: Duration,
-    cap: NonZeroUsize,
+    pub(crate) cap: NonZeroUsize,
     issuers: Vec<Trusted>,
     policies: Policies,
-    keys: Arc<Keys>,
-    replay: Replay,
-    verified: Expiring<Verified>,
-    admin: Option<[u8; 32]>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) replay: Replay,
+    verified: VerifiedTokens,
+    admin: Option<AdminToken>,
     clock: Arc<dyn Clock>,
     audit: Arc<dyn AuditSink>,
     _listener: Listener,
@@ -94,13 +86,6 @@ struct Inner {
 struct Trusted {
     issuer: Issuer,
     jwks: Jwks,
-}
-
-/// A token that was verified, and with what: other keys, and it must be verified again.
-struct Verified {
-    principal: Arc<Principal>,
-    place: usize,
-    keys: Arc<KeySet>,
 }
 
 /// Why it is not known whose token this is.
@@ -118,12 +103,6 @@ impl From<Refused> for NotIdentified {
     }
 }
 
-/// Where an identity comes from: its issuer's place, and the keys that proved it.
-pub(crate) struct Proof {
-    place: usize,
-    keys: Arc<KeySet>,
-}
-
 impl KeyServer {
     /// Checks the configuration and reads all live keys. Needs no issuer to be up: their keys are fetched
     /// when a token of theirs comes.
@@ -133,25 +112,20 @@ impl KeyServer {
     pub async fn new(config: Config, parts: Parts<'_>) -> Result<Self, SetupError> {
         let mut problems = Vec::new();
         let checked = config.check().map_err(|found| problems = found);
-        let mut secret = |at: &str, reference: Option<&SecretRef>, shortest: usize| {
-            let found = reference.map(|reference| resolve(reference, parts.secrets, shortest)).transpose();
-            found.unwrap_or_else(|says| {
-                problems.push(ConfigProblem::new(format!("key_server.{at}"), says));
-                None
-            })
-        };
         let settings = &config.key_server;
         let admin = settings.admin.as_ref().map(|admin| &admin.bearer_token);
-        let admin = secret("admin.bearer_token", admin, MIN_ADMIN_TOKEN);
-        let pepper = secret("pepper", settings.pepper.as_ref(), MIN_PEPPER);
+        let admin = secret(admin, parts.secrets, AdminToken::new)
+            .map_err(|says| problems.push(ConfigProblem::new("key_server.admin.bearer_token", says)));
+        let pepper = secret(settings.pepper.as_ref(), parts.secrets, Pepper::configured)
+            .map_err(|says| problems.push(ConfigProblem::new("key_server.pepper", says)));
         let fetch = Fetch::new().map_err(|error| problems.push(ConfigProblem::new("key_server", error)));
-        let (Ok(checked), Ok(fetch), true) = (checked, fetch, problems.is_empty()) else {
+        let (Ok(checked), Ok(admin), Ok(pepper), Ok(fetch)) = (checked, admin, pepper, fetch) else {
             return Err(SetupError::Config(problems));
         };
 
         let Parts { store, clock, audit, .. } = parts;
         let pepper = match pepper {
-            Some(text) => Pepper::new(text.expose().as_bytes()),
+            Some(configured) => configured,
             None => kept_pepper(&*store).await?,
         };
         let (keys, listener) = Keys::open(store.clone(), clock.clone(), pepper).await?;
@@ -167,8 +141,8 @@ impl KeyServer {
             policies: checked.policies,
             keys,
             replay: Replay(store),
-            verified: Expiring::of_at_most(MAX_VERIFIED),
-            admin: admin.map(|token| sha256(token.expose().as_bytes())),
+            verified: VerifiedTokens::default(),
+            admin,
             clock,
             audit,
             _listener: listener,
@@ -203,27 +177,14 @@ impl KeyServer {
         if identity.expires_at() <= now {
             return Err(AuthError::Expired);
         }
-        let mut grant = self.decide(&identity, None, now).map_err(|_| AuthError::NotAdmitted)?.grant;
-        grant.expires_at = grant.expires_at.min(identity.expires_at());
-        let until = grant.expires_at;
-        let principal = Arc::new(Principal::authenticated((**identity.id()).clone(), grant, Via::Jwt));
-        let Proof { place, keys } = proof;
-        let verified = Verified { principal: principal.clone(), place, keys };
-        self.0.verified.set(sha256(token.expose().as_bytes()), verified, until, now);
-        Ok(principal)
+        let grant = self.decide(&identity, None, now).map_err(|_| AuthError::NotAdmitted)?.grant;
+        Ok(self.0.verified.remember(token, &identity, grant, proof, now))
     }
 
     /// What [`KeyServer::verify`] found for this very token before, as long as it still holds. Does not
     /// wait.
     pub fn verified(&self, token: &BearerToken) -> Option<Arc<Principal>> {
-        let now = self.now();
-        let good = |verified: &Verified| {
-            let keys = self.0.issuers.get(verified.place)?.jwks.held()?;
-            let is_current =
-                Arc::ptr_eq(&keys, &verified.keys) && now < verified.principal.grant().expires_at;
-            is_current.then(|| verified.principal.clone())
-        };
-        self.0.verified.get(&sha256(token.expose().as_bytes()), good).flatten()
+        self.0.verified.recall(token, self.now(), |issuer| self.0.issuers.get(issuer)?.jwks.held())
     }
 
     /// Exchanges an identity token for a key. Leaves exactly one audit event, also when it is dropped.
@@ -291,7 +252,7 @@ impl KeyServer {
             found = issuer.verify(&jwt, kind, &newer, self.now());
             keys = newer;
         }
-        Ok((found?, Proof { place, keys }))
+        Ok((found?, Proof { issuer: place, keys }))
     }
 
     pub(crate) fn decide(
@@ -310,30 +271,9 @@ impl KeyServer {
         Ok(trail)
     }
 
-    /// Whether this is the administrator's token. Compares digests, so that the time it takes says
-    /// nothing about how much of a guess was right. Without a configured one, no token is.
+    /// Whether this is the administrator's token. Where none is configured, no token is.
     pub fn is_admin(&self, token: &BearerToken) -> bool {
-        let presented = sha256(token.expose().as_bytes());
-        self.0
-            .admin
-            .as_ref()
-            .is_some_and(|admin| aws_lc_rs::constant_time::verify_slices_are_equal(admin, &presented).is_ok())
-    }
-
-    pub(crate) fn audience(&self) -> &str {
-        &self.0.audience
-    }
-
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.0.keys
-    }
-
-    pub(crate) fn replay(&self) -> &Replay {
-        &self.0.replay
-    }
-
-    pub(crate) fn cap(&self) -> NonZeroUsize {
-        self.0.cap
+        self.0.admin.as_ref().is_some_and(|admin| admin.is(token))
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -351,7 +291,7 @@ impl fmt::Debug for KeyServer {
 #[async_trait::async_trait]
 impl Authenticator for KeyServer {
     async fn authenticate(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
-        if token.expose().starts_with(PREFIX) { self.find(token) } else { self.verify(token).await }
+        if is_ours(token) { self.find(token) } else { self.verify(token).await }
     }
 }
 
@@ -364,16 +304,14 @@ pub(crate) fn revocation(revoked: &Result<usize, StoreError>) -> Outcome {
     }
 }
 
-/// A secret of at least so many characters.
-fn resolve(reference: &SecretRef, source: &dyn SecretSource, shortest: usize) -> Result<BearerToken, String> {
-    let secret = reference.resolve(source).map_err(|error| error.to_string())?;
-    let secret = BearerToken::from(secret);
-    if secret.expose().len() < shortest {
-        return Err(format!(
-            "this secret is too short to resist guessing; use at least {shortest} characters"
-        ));
-    }
-    Ok(secret)
+/// What the referenced secret is made into, if there is one.
+fn secret<T>(
+    reference: Option<&SecretRef>,
+    source: &dyn SecretSource,
+    make: impl Fn(&BearerToken) -> Result<T, TooShort>,
+) -> Result<Option<T>, BoxError> {
+    let Some(reference) = reference else { return Ok(None) };
+    Ok(Some(make(&BearerToken::from(reference.resolve(source)?))?))
 }
 
 /// The pepper in the store, made by whoever comes first.
