@@ -282,7 +282,10 @@ mod tests {
     fn assert_chained(lines: &[String]) {
         let mut prev = "0".repeat(64);
         for (n, line) in lines.iter().enumerate() {
-            assert!(line.starts_with(&format!("{{\"v\":1,\"seq\":{n},\"prev_hash\":\"{prev}\",\"ts\":")), "{line}");
+            assert!(
+                line.starts_with(&format!("{{\"v\":1,\"seq\":{n},\"prev_hash\":\"{prev}\",\"ts\":")),
+                "{line}"
+            );
             serde_json::from_str::<serde_json::Value>(line).unwrap();
             prev = hash(line.as_bytes());
         }

@@ -192,9 +192,25 @@ mod tests {
     fn nothing_that_vouches_or_authenticates_passes() {
         let mut headers = HeaderMap::new();
         for name in [
-            "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x_api_key", "x-tenant_id",
-            "proxy-authorization", "x-forwarded-for", "x-auth-request-user", "x-amz-security-token", "via",
-            "connection", "te", "upgrade", "expect", "host", "content-length", "x-named",
+            "authorization",
+            "x-api-key",
+            "api-key",
+            "x-goog-api-key",
+            "cookie",
+            "x_api_key",
+            "x-tenant_id",
+            "proxy-authorization",
+            "x-forwarded-for",
+            "x-auth-request-user",
+            "x-amz-security-token",
+            "via",
+            "connection",
+            "te",
+            "upgrade",
+            "expect",
+            "host",
+            "content-length",
+            "x-named",
         ] {
             headers.append(http::HeaderName::from_static(name), HeaderValue::from_static("canary"));
         }

@@ -25,18 +25,19 @@ pub(crate) fn owns(path: &str) -> bool {
 
 /// The routes, for every worker.
 pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
-    let mut router = Router::new();
-    if let Some(server) = &gateway.key_server {
-        router = router.merge(portunus_keyserver::router(server.clone()));
-    }
-    router
+    let health = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .with_state(gateway.clone());
+    let router = match &gateway.key_server {
+        Some(server) => health.merge(portunus_keyserver::router(server.clone())),
+        None => health,
+    };
+    router
         .fallback(async || (StatusCode::NOT_FOUND, Json(Problem { error: "not_found" })))
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, Json(Problem { error: "method_not_allowed" }))
         })
-        .with_state(gateway.clone())
 }
 
 /// Answers one request of the control plane.

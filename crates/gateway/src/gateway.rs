@@ -89,21 +89,12 @@ impl Gateway {
         let audit = Arc::new(audit);
         let store = portunus_store::open(&config.state.url, clock.clone())
             .map_err(|error| one("state.url", &error))?;
-        let key_server = match &config.key_server {
+        let key_server = match config.key_server() {
             None => None,
             Some(key_server) => {
-                let parts = Parts {
-                    store: store.clone(),
-                    clock: clock.clone(),
-                    audit: audit.clone(),
-                    secrets,
-                };
-                let config = portunus_keyserver::Config {
-                    key_server: key_server.clone(),
-                    issuers: config.issuers.clone(),
-                    policies: config.policies.clone(),
-                };
-                Some(KeyServer::new(config, parts).await.map_err(|error| match error {
+                let parts =
+                    Parts { store: store.clone(), clock: clock.clone(), audit: audit.clone(), secrets };
+                Some(KeyServer::new(key_server, parts).await.map_err(|error| match error {
                     portunus_keyserver::SetupError::Config(problems) => problems,
                     other => one("state.url", &other),
                 })?)
@@ -113,10 +104,7 @@ impl Gateway {
             authn: Authn::new(keys, key_server.clone()),
             limits,
             routes,
-            body_limits: BodyLimits {
-                bytes: config.server.max_body_bytes,
-                time: config.server.body_timeout,
-            },
+            body_limits: BodyLimits { bytes: config.server.max_body_bytes, time: config.server.body_timeout },
             audit,
             clock,
             store,
@@ -132,10 +120,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn check_key_server(config: &Config, secrets: &dyn SecretSource) -> Vec<ConfigProblem> {
-    match &config.key_server {
-        Some(key_server) => {
-            portunus_keyserver::check(key_server, &config.issuers, &config.policies, secrets)
-        }
+    match config.key_server() {
+        Some(key_server) => key_server.problems(secrets),
+        None if config.key_server.is_some() => Vec::new(),
         None if config.issuers.is_empty() && config.policies.is_empty() => Vec::new(),
         None => vec![ConfigProblem::new(
             if config.issuers.is_empty() { "policies" } else { "issuers" },
@@ -155,7 +142,10 @@ fn check_names(config: &Config, problems: &mut Vec<ConfigProblem>) {
             if name.is_empty() {
                 problems.push(ConfigProblem::new(at, "a name must not be empty"));
             } else if !seen.insert(name) {
-                problems.push(ConfigProblem::new(at, format!("the name `{name}` is used twice in [[{section}]]")));
+                problems.push(ConfigProblem::new(
+                    at,
+                    format!("the name `{name}` is used twice in [[{section}]]"),
+                ));
             }
         }
     }
@@ -168,7 +158,8 @@ fn check_tiers(config: &Config, limits: &Limits, problems: &mut Vec<ConfigProble
         for (n, tier) in tiers.into_iter().enumerate() {
             if let Some(tier) = tier.filter(|tier| !limits.has(tier)) {
                 let at = format!("{section}.{n}.grant.tier");
-                problems.push(ConfigProblem::new(at, format!("there is no tier `{tier}`; add it to [[tiers]]")));
+                problems
+                    .push(ConfigProblem::new(at, format!("there is no tier `{tier}`; add it to [[tiers]]")));
             }
         }
     };
@@ -186,7 +177,8 @@ fn static_keys(
         match static_key(key, secrets) {
             Ok((digest, principal)) => {
                 if known.insert(digest, principal).is_some() {
-                    problems.push(ConfigProblem::new(format!("keys.{n}.name"), "this key is configured twice"));
+                    problems
+                        .push(ConfigProblem::new(format!("keys.{n}.name"), "this key is configured twice"));
                 }
             }
             Err(problem) => problems.push(problem.below(&format!("keys.{n}"))),
@@ -201,10 +193,14 @@ fn static_key(
 ) -> Result<([u8; 32], Arc<Principal>), ConfigProblem> {
     let digest = match (&key.key, &key.digest) {
         (Some(reference), None) => {
-            let text = reference.resolve(secrets).map_err(|error| ConfigProblem::new("key", chain(&error)))?;
+            let text =
+                reference.resolve(secrets).map_err(|error| ConfigProblem::new("key", chain(&error)))?;
             let text = text.expose_secret();
             if text.len() < 16 {
-                return Err(ConfigProblem::new("key", "the key is shorter than 16 characters; make a random one"));
+                return Err(ConfigProblem::new(
+                    "key",
+                    "the key is shorter than 16 characters; make a random one",
+                ));
             }
             if text.starts_with(ISSUED) {
                 let says = format!("a static key must not begin with `{ISSUED}`, like the keys issued here");

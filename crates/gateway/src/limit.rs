@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use governor::clock::Clock as _;
+use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -14,7 +15,7 @@ use crate::call::Call;
 use crate::config::TierConfig;
 use crate::reply::Refusal;
 
-type PerPrincipal = RateLimiter<PrincipalId, DashMapStateStore<PrincipalId>, Ticks>;
+type PerPrincipal = RateLimiter<PrincipalId, DashMapStateStore<PrincipalId>, Ticks, NoOpMiddleware<Nanos>>;
 
 /// The limits of every tier.
 #[derive(Debug)]

@@ -22,7 +22,11 @@ pub(crate) fn routes(
     // A provider that is switched off, or wrong and already reported, is known but not there.
     let mut known: HashMap<&str, Option<Arc<Provider>>> = HashMap::new();
     for (n, provider) in config.providers.iter().enumerate() {
-        let built = if provider.enabled { build(provider, secrets, clock).map(Some) } else { Ok(None) };
+        let built = if provider.enabled {
+            build(provider, secrets, clock).map(|built| Some(Arc::new(built)))
+        } else {
+            Ok(None)
+        };
         let built = built.unwrap_or_else(|problem| {
             problems.push(problem.below(&format!("providers.{n}")));
             None
@@ -47,9 +51,8 @@ pub(crate) fn routes(
 /// An earlier model of the same name that would always win: both at providers of the same type.
 fn twin(models: &[ModelConfig], n: usize) -> Option<usize> {
     let model = models.get(n)?;
-    let same = |other: &ModelConfig| {
-        other.name == model.name && provider_name(other).0 == provider_name(model).0
-    };
+    let same =
+        |other: &ModelConfig| other.name == model.name && provider_name(other).0 == provider_name(model).0;
     models.iter().take(n).position(same)
 }
 
@@ -90,7 +93,9 @@ fn route<'a>(
         return Ok(provider.clone().map(|provider| (provider, name)));
     }
     let kind = ProviderType::built_in(provider).ok_or_else(|| {
-        let says = format!("there is no provider `{provider}`: name a [[providers]] entry, openai, azure or anthropic");
+        let says = format!(
+            "there is no provider `{provider}`: name a [[providers]] entry, openai, azure or anthropic"
+        );
         ConfigProblem::new("provider_model", says)
     })?;
     let built = built_in(provider, kind, model.api_key.as_ref(), secrets)?;
@@ -114,7 +119,10 @@ fn build(
         (Some(url), _) => ("base_url", url.clone()),
         (None, Some(url)) => ("name", parse(url)?),
         (None, None) => {
-            return Err(ConfigProblem::new("name", "give `base_url`, such as \"https://NAME.openai.azure.com/openai/v1\""));
+            return Err(ConfigProblem::new(
+                "name",
+                "give `base_url`, such as \"https://NAME.openai.azure.com/openai/v1\"",
+            ));
         }
     };
     Provider::new(&config.name, config.provider_type, &url, credential)
@@ -144,7 +152,10 @@ fn built_in(
         (Some(url), _) => parse(&url)?,
         (None, Some(url)) => parse(url)?,
         (None, None) => {
-            return Err(ConfigProblem::new("provider_model", format!("the variable `{url_variable}` is not set")));
+            return Err(ConfigProblem::new(
+                "provider_model",
+                format!("the variable `{url_variable}` is not set"),
+            ));
         }
     };
     Provider::new(name, kind, &url, credential)

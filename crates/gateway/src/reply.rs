@@ -82,17 +82,21 @@ impl Refusal {
             Self::Auth(AuthError::Unavailable(_)) => {
                 (ErrorKind::Unavailable, "Authentication is unavailable. Try again later.")
             }
-            Self::Auth(AuthError::Ambiguous) => (
-                ErrorKind::InvalidRequest,
-                "The request carries more than one credential. Send exactly one.",
-            ),
-            Self::Auth(_) => {
-                (ErrorKind::Authentication, "Invalid credential. Obtain a new key and send it as a Bearer token.")
+            Self::Auth(AuthError::Ambiguous) => {
+                (ErrorKind::InvalidRequest, "The request carries more than one credential. Send exactly one.")
             }
+            Self::Auth(_) => (
+                ErrorKind::Authentication,
+                "Invalid credential. Obtain a new key and send it as a Bearer token.",
+            ),
             Self::BodyTooLarge(limit) => return too_large(dialect, *limit, id),
             Self::BodyTimeout => (ErrorKind::Timeout, "The request's body did not arrive in time."),
-            Self::BodyBroken => (ErrorKind::InvalidRequest, "The request's body ended before it was complete."),
-            Self::BadBody(error) => return answer(dialect, ErrorKind::InvalidRequest, &error.to_string(), id),
+            Self::BodyBroken => {
+                (ErrorKind::InvalidRequest, "The request's body ended before it was complete.")
+            }
+            Self::BadBody(error) => {
+                return answer(dialect, ErrorKind::InvalidRequest, &error.to_string(), id);
+            }
             Self::Denied(denied) => return answer(dialect, ErrorKind::Permission, &denied.to_string(), id),
             Self::RateLimited(wait) => {
                 let mut answer = answer(

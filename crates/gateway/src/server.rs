@@ -60,9 +60,7 @@ impl Server {
         let server = &config.server;
         let listener = listen(server.listen)
             .map_err(|error| one("server.listen", format!("cannot listen on {}: {error}", server.listen)))?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| one("server.listen", error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| one("server.listen", error.to_string()))?;
         let (stop, stopping) = watch::channel(false);
         let workers = (0..worker_count(server))
             .map(|n| {
@@ -257,8 +255,11 @@ impl Seat {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection =
-                        Connection { worker: worker.clone(), stopping: self.stopping.clone(), _alive: alive.clone() };
+                    let connection = Connection {
+                        worker: worker.clone(),
+                        stopping: self.stopping.clone(),
+                        _alive: alive.clone(),
+                    };
                     tokio::task::spawn_local(connection.serve(http.clone(), stream, peer.ip()));
                 }
                 Err(error) => {

@@ -87,6 +87,13 @@ impl Provider {
         self.kind.dialect()
     }
 
+    async fn credential(&self) -> Result<Arc<Credential>, Refusal> {
+        match self.credential.held() {
+            Some(held) => Ok(held),
+            None => self.credential.resolve().await.map(Arc::new).map_err(Refusal::Credential),
+        }
+    }
+
     /// The path at this provider for a route of its dialect.
     fn path(&self, call: &Call) -> Result<PathAndQuery, Refusal> {
         let route = call.head.route.path;
@@ -181,7 +188,7 @@ impl Upstreams {
         strip(&mut headers);
         headers.insert(HOST, provider.host.clone());
 
-        let credential = held(provider).await?;
+        let credential = provider.credential().await?;
         // The headers are used up by sending; they are kept only where a second try may need them.
         let again = provider.credential.renews().then(|| headers.clone());
         let first = self.attempt(provider, &path, headers, body.clone(), &credential).await?;
@@ -189,7 +196,7 @@ impl Upstreams {
             return Ok(first);
         };
         provider.credential.invalidate(&credential);
-        match held(provider).await {
+        match provider.credential().await {
             Ok(fresh) if fresh != credential => {
                 drop(first);
                 self.attempt(provider, &path, headers, body, &fresh).await
@@ -260,10 +267,6 @@ impl Upstreams {
             Err(_) => Err(Refusal::Unreachable("connecting took too long".into())),
         }
     }
-}
-
-async fn held(provider: &Provider) -> Result<Credential, Refusal> {
-    provider.credential.resolve().await.map_err(Refusal::Credential)
 }
 
 /// The caller's bytes as they came, but for the model's name where the route changes it.

@@ -174,11 +174,9 @@ mod tests {
     #[test]
     fn problems_found_later_are_located_too() {
         let source = source("[[tiers]]\nname = \"a\"\n\n[[tiers]]\nname = \"b\"\n");
-        let problems = vec![ConfigProblem::new("tiers.1.name", "twice"), ConfigProblem::new("models", "none")];
-        assert_eq!(
-            source.locate(problems).to_string(),
-            "portunus.toml:5:8: twice\nportunus.toml:1:1: none"
-        );
+        let problems =
+            vec![ConfigProblem::new("tiers.1.name", "twice"), ConfigProblem::new("models", "none")];
+        assert_eq!(source.locate(problems).to_string(), "portunus.toml:5:8: twice\nportunus.toml:1:1: none");
     }
 
     #[test]

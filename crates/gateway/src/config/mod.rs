@@ -53,6 +53,15 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
 }
 
+impl Config {
+    /// The parts that concern the key server, unless it is off.
+    pub(crate) fn key_server(&self) -> Option<portunus_keyserver::Config> {
+        let key_server = self.key_server.clone().filter(|key_server| key_server.enabled)?;
+        let (issuers, policies) = (self.issuers.clone(), self.policies.clone());
+        Some(portunus_keyserver::Config { key_server, issuers, policies })
+    }
+}
+
 /// `[server]`: where and how to listen. Sizes are bytes, times such as `"30s"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -1,0 +1,111 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Call any LLM without holding anyone's secret.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+#[command(after_help = "Logs go to stderr; PORTUNUS_LOG sets their level (error, warn, info, debug, trace).")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mock provider, mock identity provider and gateway in one process, with one real call through all.
+    Quickstart(Quickstart),
+    /// Serve the gateway.
+    Serve(ConfigFile),
+    /// Look at a configuration.
+    #[command(subcommand)]
+    Config(Config),
+    /// A provider and an identity provider for tests.
+    #[command(subcommand)]
+    Mock(Mock),
+    /// Keys.
+    #[command(subcommand)]
+    Token(Token),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Quickstart {
+    /// End after the call instead of staying up.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// The gateway's address; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Keep the configuration, the keys and the audit in this folder instead of a temporary one.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print one JSON object, for programs, instead of the settings to paste.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, default_value = "portunus.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say whether a configuration would serve: read it and the secrets it refers to, open nothing.
+    Check(ConfigFile),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mock {
+    /// Serve the mock on loopback until Ctrl-C.
+    Serve(MockServe),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MockServe {
+    /// The provider's port; 0 takes a free one.
+    #[arg(long, default_value_t = 4010)]
+    pub(crate) port: u16,
+    /// A token that the provider accepts, or TOKEN:uses=N for one that it accepts N times. Without any, it
+    /// accepts every caller.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) key: Vec<String>,
+    /// Serve an identity provider as well.
+    #[arg(long)]
+    pub(crate) oauth: bool,
+    /// The identity provider's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0, requires = "oauth")]
+    pub(crate) oauth_port: u16,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Exchange an identity token for a key, and print the key.
+    #[command(after_help = "Example:\n  OPENAI_API_KEY=$(portunus token exchange --server http://127.0.0.1:4000 < id-token.jwt)")]
+    Exchange(Exchange),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Exchange {
+    /// The gateway's URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The file that holds the identity token; standard input unless given. Never an argument, because
+    /// other users of the machine see those.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) subject_token_file: Option<PathBuf>,
+    /// Ask for less than the policy grants, such as "model:gpt-4o* tool:get_weather".
+    #[arg(long)]
+    pub(crate) scope: Option<String>,
+    /// Ask for a shorter life, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) ttl: Option<u64>,
+    /// Print the whole answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,186 @@
+//! What reaches a provider, and what comes back.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use portunus_mock::{Fixture, ServerBuilder};
+use serde_json::{Value, json};
+
+use crate::world::{Plan, World, ask, ask_streamed};
+
+#[tokio::test]
+async fn bytes_are_forwarded_as_they_came() {
+    let world = World::new().await;
+    let (key, _) = world.key("alice").await;
+    let body = "{ \"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9 \u{1f511}\"}],\t\"model\":\"gpt-4o\", \"unknown\": 1.0e2 }\n";
+    let request = world.client.post(format!("{}/v1/chat/completions?beta=true&a=%2F", world.url));
+    let request = request.bearer_auth(&key).header("content-type", "application/json").body(body);
+    let answer = request.header("x-stainless-lang", "python").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let seen = &world.mock.requests()[0];
+    assert_eq!(&seen.body()[..], body.as_bytes());
+    assert_eq!(seen.path(), "/v1/chat/completions");
+    assert_eq!(seen.query(), Some("beta=true&a=%2F"));
+    assert_eq!(seen.header("x-stainless-lang"), Some("python"));
+}
+
+#[tokio::test]
+async fn a_renamed_model_is_the_only_change_to_a_body() {
+    let world = World::new().await;
+    let (key, _) = world.key("alice").await;
+    let request = world.client.post(format!("{}/v1/chat/completions", world.url)).bearer_auth(&key);
+    let body = r#"{"a":"model\":\"renamed","model" : "ren\u0061med","messages":[]}"#;
+    let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+    let _ = answer.bytes().await.unwrap();
+    let seen = &world.mock.requests()[0];
+    let sent = std::str::from_utf8(seen.body()).unwrap();
+    assert_eq!(sent, r#"{"a":"model\":\"renamed","model" : "gpt-4o \"quoted\"","messages":[]}"#);
+    assert_eq!(seen.header("content-length"), Some(sent.len().to_string().as_str()));
+}
+
+#[tokio::test]
+async fn large_bodies_arrive_whole() {
+    let world = World::new().await;
+    let (key, _) = world.key("alice").await;
+    let mut body = ask("gpt-4o");
+    body["messages"][0]["content"] = "x".repeat(3 << 20).into();
+    assert_eq!(world.chat(&key, &body).send().await.unwrap().status(), 200);
+    assert_eq!(world.mock.requests()[0].json().unwrap(), body);
+}
+
+#[tokio::test]
+async fn a_stream_is_passed_on_frame_by_frame() {
+    let text = "one two three four five six";
+    let mock = ServerBuilder::new()
+        .fixture(Fixture::new().respond_with_content(text).chunks(6).latency(Duration::from_millis(60)));
+    let world = World::planned(Plan { mock: Some(mock), ..Plan::default() }).await;
+    let (key, _) = world.key("alice").await;
+    let mut answer = world.chat(&key, &ask_streamed("gpt-4o")).send().await.unwrap();
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+    assert!(!answer.headers().contains_key("content-length"));
+    let mut pieces = Vec::new();
+    while let Some(piece) = answer.chunk().await.unwrap() {
+        pieces.push(piece);
+    }
+    // Frames that were gathered would arrive in one piece, or in few.
+    assert!(pieces.len() >= 6, "{} pieces", pieces.len());
+    assert!(String::from_utf8(pieces.concat()).unwrap().ends_with("data: [DONE]\n\n"));
+    assert_eq!(world.events("llm.request", 1).await[0]["outcome"], "allowed");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_never_looks_complete() {
+    let mock = ServerBuilder::new()
+        .fixture(Fixture::new().respond_with_content("a b c d e f").chunks(6).reset_after_frames(3));
+    let world = World::planned(Plan { mock: Some(mock), ..Plan::default() }).await;
+    let (key, _) = world.key("alice").await;
+    let answer = world.chat(&key, &ask_streamed("gpt-4o")).send().await.unwrap();
+    assert!(answer.bytes().await.is_err());
+    let event = &world.events("llm.request", 1).await[0];
+    assert_eq!((&event["outcome"], &event["reason_code"]), (&json!("failed"), &json!("upstream_broken")));
+}
+
+#[tokio::test]
+async fn an_upstreams_errors_are_passed_on_unaltered() {
+    let mock = ServerBuilder::new().with_bearer_token_uses("sk-once", 1);
+    let world = World::planned(Plan { mock: Some(mock), ..Plan::default() }).await;
+    let (key, _) = world.key("alice").await;
+    let direct = world.client.post(format!("{}/v1/chat/completions", world.mock.url()));
+    let direct = direct.bearer_auth("sk-wrong").json(&ask("gpt-4o")).send().await.unwrap();
+    let (status, body) = (direct.status(), direct.bytes().await.unwrap());
+    assert_eq!(status, 401);
+
+    world.mock.revoke_token(crate::world::PROVIDER_SECRET);
+    let answer = world.chat(&key, &ask("gpt-4o")).send().await.unwrap();
+    assert_eq!(answer.status(), status);
+    assert_eq!(answer.bytes().await.unwrap(), body);
+    assert_eq!(world.events("llm.request", 1).await[0]["http"]["status"], 401);
+}
+
+/// A provider of few words: answers each connection's first request with the given bytes.
+fn raw_provider(answer: Option<&'static str>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 65_536]);
+            match answer {
+                Some(answer) => drop(stream.write_all(answer.as_bytes())),
+                None => open.push(stream),
+            }
+        }
+    });
+    port
+}
+
+fn raw_world(port: u16, server: &str) -> Plan {
+    let more = format!(
+        "[[providers]]\nname = \"raw\"\nprovider_type = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\napi_key = \"${{env:PROVIDER_SECRET}}\"\n[[models]]\nname = \"gone\"\nprovider_model = \"raw/gone\"\n"
+    );
+    Plan { server: server.to_owned(), more, ..Plan::default() }
+}
+
+async fn refused_by(plan: Plan) -> (u16, Value, Value) {
+    let world = World::planned(plan).await;
+    let (key, _) = world.key("alice").await;
+    let answer = world.chat(&key, &ask("gone")).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.json().await.unwrap();
+    let event = world.events("llm.request", 1).await.remove(0);
+    (status, body, event)
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_is_named_as_such() {
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (status, body, event) = refused_by(raw_world(unused, "")).await;
+    assert_eq!((status, &event["reason_code"]), (502, &json!("upstream_unreachable")));
+    assert_eq!(body["error"]["type"], "server_error");
+
+    let (status, _, event) = refused_by(raw_world(raw_provider(Some("nonsense\r\n\r\n")), "")).await;
+    assert_eq!((status, &event["reason_code"]), (502, &json!("upstream_unreachable")));
+
+    let (status, _, event) = refused_by(raw_world(raw_provider(None), "upstream_timeout = \"100ms\"")).await;
+    assert_eq!((status, &event["reason_code"]), (504, &json!("upstream_timeout")));
+}
+
+#[tokio::test]
+async fn redirects_and_cookies_of_a_provider_lead_nowhere() {
+    let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\nset-cookie: __Host-s=1\r\nconnection: close, x-hop\r\ncontent-length: 2\r\n\r\nno";
+    let world = World::planned(raw_world(raw_provider(Some(answer)), "")).await;
+    let (key, _) = world.key("alice").await;
+    #[expect(clippy::disallowed_methods, reason = "a client that follows nothing")]
+    let client =
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let request =
+        client.post(format!("{}/v1/chat/completions", world.url)).bearer_auth(&key).json(&ask("gone"));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 302);
+    assert!(!answer.headers().contains_key("set-cookie"));
+    assert_eq!(answer.text().await.unwrap(), "no");
+}
+
+#[tokio::test]
+async fn an_answer_that_pauses_for_too_long_is_broken_off() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\ndata:\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 65_536]);
+            stream.write_all(answer.as_bytes()).unwrap();
+            open.push(stream);
+        }
+    });
+    let world = World::planned(raw_world(port, "idle_timeout = \"50ms\"")).await;
+    let (key, _) = world.key("alice").await;
+    let answer = world.chat(&key, &ask_streamed("gone")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.is_err());
+    assert_eq!(world.events("llm.request", 1).await[0]["reason_code"], "upstream_timeout");
+}

@@ -1,0 +1,12 @@
+//! The gateway as its callers meet it: over sockets, in front of the mock provider, with keys from the
+//! mock identity provider.
+
+mod audit;
+mod callers;
+mod canary;
+mod configuration;
+mod forwarding;
+mod framing;
+mod refusals;
+mod serving;
+mod world;
