@@ -226,6 +226,7 @@ impl AzureAdCredentialProvider {
         }
     }
 }
+
 #[async_trait]
 impl CredentialProvider for AzureAdCredentialProvider {
     async fn resolve(&self) -> Result<Credential, CredentialError> {

@@ -260,7 +260,6 @@ impl<S: CredentialSource> Shared<S> {
         match landed {
             Ok(held) => {
                 let credential = held.credential.clone();
-                desk.failure = None;
                 self.held.store(Some(Arc::new(held)));
                 Ok(credential)
             }

@@ -84,6 +84,23 @@ async fn a_thousand_callers_cause_one_fetch_cold_and_again_at_expiry() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_that_meet_a_landing_refresh_do_not_start_another() {
+    for _ in 0..300 {
+        let f = fixture();
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let cached = f.cached.clone();
+                tokio::spawn(async move { cached.resolve().await })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(text(&caller.await.unwrap().unwrap()), "token-1");
+        }
+        assert_eq!(f.source.fetches(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn inside_the_margin_nobody_waits_and_one_refresh_runs() {
     let f = fixture();
     assert_eq!(f.token().await, "token-1");
@@ -234,6 +251,16 @@ async fn a_refused_credential_is_dropped_and_fetched_anew_once() {
     f.cached.invalidate(&old);
     assert_eq!(text(&f.cached.held().unwrap()), "token-2");
     assert_eq!(f.source.fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_late_refusal_of_an_old_credential_does_not_cost_the_newer_one() {
+    let f = fixture();
+    let old = f.cached.resolve().await.unwrap();
+    f.clock.advance(seconds(3600));
+    assert_eq!(f.token().await, "token-2");
+    f.cached.invalidate(&old);
+    assert_eq!(text(&f.cached.held().unwrap()), "token-2");
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod cached;
 #[cfg(feature = "azure-auth")]
 mod canary;
 mod config;
+#[cfg(feature = "azure-auth")]
+mod entra;
 #[cfg(feature = "http")]
 mod http;
 mod sources;
