@@ -36,7 +36,10 @@ impl Disk {
 
     fn wait_for_a_sync(&self) {
         let held = self.held.lock().unwrap();
-        drop(self.changed.wait_while(held, |(_, waiting)| *waiting == 0).unwrap());
+        let long = Duration::from_secs(20);
+        let (_held, given_up) =
+            self.changed.wait_timeout_while(held, long, |(_, waiting)| *waiting == 0).unwrap();
+        assert!(!given_up.timed_out(), "nothing is written to the disk");
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -136,12 +136,23 @@ fn a_file_of_another_kind_is_refused_and_left_alone() {
     }
 }
 
-async fn fill(path: &Path) -> Vec<(String, Vec<u8>)> {
+/// What a file holds when the store is closed, and what it held just before.
+struct Content {
+    closed: Vec<u8>,
+    open: Vec<u8>,
+    entries: Vec<(String, Vec<u8>)>,
+}
+
+async fn fill(path: &Path) -> Content {
     let store = Embedded::open(path, clock()).unwrap();
     for n in 0..200_u32 {
         store.put(&format!("{n:03}"), &n.to_be_bytes().repeat(100), None).await.unwrap();
     }
-    store.scan("", None, usize::MAX).await.unwrap()
+    store.delete("100").await.unwrap();
+    let entries = store.scan("", None, usize::MAX).await.unwrap();
+    let open = fs::read(path).unwrap();
+    drop(store);
+    Content { closed: fs::read(path).unwrap(), open, entries }
 }
 
 /// Opens the file and reads all of it. A part nothing refers to may be damaged without harm; anything
@@ -158,30 +169,32 @@ async fn right_or_refused(path: &Path, expected: &[(String, Vec<u8>)], what: &st
     }
 }
 
+/// Also one whose process was killed: what was acknowledged last is not given up for what was before.
 #[tokio::test]
 async fn a_damaged_file_is_refused_and_never_misread() {
     let folder = tempdir().unwrap();
-    let (whole, path) = (folder.path().join("whole.redb"), folder.path().join("damaged.redb"));
-    let expected = fill(&whole).await;
-    let content = fs::read(&whole).unwrap();
-    let mut refused = 0;
-    for at in (4_096..content.len()).step_by(1_777) {
-        let mut damaged = content.clone();
-        damaged[at] ^= 0x55;
-        fs::write(&path, damaged).unwrap();
-        refused += usize::from(right_or_refused(&path, &expected, &format!("byte {at}")).await);
+    let path = folder.path().join("state.redb");
+    let Content { closed, open, entries } = fill(&path).await;
+    for (what, content) in [("closed", closed), ("open", open)] {
+        let mut refused = 0;
+        for at in (4_096..content.len()).step_by(2_039) {
+            let mut damaged = content.clone();
+            damaged[at] ^= 0x55;
+            fs::write(&path, damaged).unwrap();
+            let what = format!("{what}, byte {at}");
+            refused += usize::from(right_or_refused(&path, &entries, &what).await);
+        }
+        assert!(refused > 10, "{what}: {refused}");
     }
-    assert!(refused > 10, "{refused}");
 }
 
 #[tokio::test]
 async fn a_file_that_was_cut_off_is_refused() {
     let folder = tempdir().unwrap();
-    let (whole, path) = (folder.path().join("whole.redb"), folder.path().join("damaged.redb"));
-    fill(&whole).await;
-    let content = fs::read(&whole).unwrap();
-    for keep in [1, 8, 9, 10, 64, 320, 4_095, 4_096, 8_192, content.len() / 2] {
-        fs::write(&path, &content[..keep]).unwrap();
+    let path = folder.path().join("state.redb");
+    let Content { closed, .. } = fill(&path).await;
+    for keep in [1, 8, 9, 10, 64, 320, 4_095, 4_096, 8_192, closed.len() / 2] {
+        fs::write(&path, &closed[..keep]).unwrap();
         assert!(right_or_refused(&path, &[], &format!("{keep} bytes kept")).await, "{keep} bytes kept");
     }
 }
