@@ -196,7 +196,7 @@ impl Serialize for RequestId {
 /// What an event was about.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Target {
-    /// The model, by the name the configuration gives it.
+    /// The model, as the caller named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
     /// The provider that was asked.

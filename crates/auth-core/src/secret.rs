@@ -139,9 +139,10 @@ impl FromStr for SecretRef {
 
 impl<'de> Deserialize<'de> for SecretRef {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        // A literal secret that was written here by mistake must not be repeated by the error.
-        let text = SecretString::deserialize(from)?;
-        text.expose_secret().parse().map_err(serde::de::Error::custom)
+        // A literal secret that was written here by mistake, also as a number, must not be repeated by
+        // the error.
+        let text = SecretString::deserialize(from).map_err(|_| SecretError::NotAReference);
+        text.and_then(|text| text.expose_secret().parse()).map_err(serde::de::Error::custom)
     }
 }
 
@@ -170,6 +171,15 @@ mod tests {
         for bad in ["sk-canary", "", "${}", "${env:}", "${file:}", "${env:A B}", "${1A}", "x${env:A}"] {
             let error = bad.parse::<SecretRef>().unwrap_err().to_string();
             assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_literal_in_a_file_is_not_repeated() {
+        for json in ["\"sk-7777\"", "7777", "[7777]", "true"] {
+            let error = serde_json::from_str::<SecretRef>(json).unwrap_err().to_string();
+            assert!(error.starts_with("a secret is given by reference only"), "{error}");
+            assert!(!error.contains("7777"), "{error}");
         }
     }
 

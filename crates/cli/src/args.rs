@@ -86,7 +86,9 @@ pub(crate) struct MockServe {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
     /// Exchange an identity token for a key, and print the key.
-    #[command(after_help = "Example:\n  OPENAI_API_KEY=$(portunus token exchange --server http://127.0.0.1:4000 < id-token.jwt)")]
+    #[command(
+        after_help = "Example:\n  OPENAI_API_KEY=$(portunus token exchange --server http://127.0.0.1:4000 < id-token.jwt)"
+    )]
     Exchange(Exchange),
 }
 

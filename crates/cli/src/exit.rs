@@ -27,7 +27,9 @@ impl From<ConfigError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(says) | Self::Retry(says) | Self::Denied(says) | Self::Config(says) => f.write_str(says),
+            Self::Usage(says) | Self::Retry(says) | Self::Denied(says) | Self::Config(says) => {
+                f.write_str(says)
+            }
         }
     }
 }

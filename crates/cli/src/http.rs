@@ -1,6 +1,5 @@
 //! The command line's own HTTP calls: to a gateway, with bounded time and size, following nothing.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -52,8 +51,9 @@ pub(crate) async fn post_form<T: DeserializeOwned>(
         body.extend_from_slice(&piece);
     }
     if status.is_success() {
-        return serde_json::from_slice(&body)
-            .map_err(|_| Failure::Retry(format!("{url} answered with something else; is it a Portunus gateway?")));
+        return serde_json::from_slice(&body).map_err(|_| {
+            Failure::Retry(format!("{url} answered with something else; is it a Portunus gateway?"))
+        });
     }
     let says = serde_json::from_slice::<OAuthError>(&body).map_or_else(|_| String::new(), |e| e.to_string());
     let failure = format!("{url} answered {status}{says}");
@@ -65,8 +65,10 @@ pub(crate) async fn post_form<T: DeserializeOwned>(
 }
 
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let cause = causes.last().map_or_else(|| "no answer".to_owned(), ToString::to_string);
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
     Failure::Retry(format!("{url} cannot be reached: {cause}"))
 }
 

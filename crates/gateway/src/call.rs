@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -41,7 +42,7 @@ pub(crate) struct Head {
 pub(crate) struct Call {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
-    pub(crate) model: Box<str>,
+    pub(crate) model: Arc<str>,
     /// Where the model's JSON string lies in the body.
     pub(crate) model_at: Range<usize>,
     tools: Vec<Cow<'static, str>>,
@@ -77,7 +78,7 @@ impl Head {
             Err(_) => return Err(Refusal::BodyTimeout),
         };
         let found = self.route.dialect.read(&body).map_err(Refusal::BadBody)?;
-        let model = Box::from(&*found.model);
+        let model = Arc::from(&*found.model);
         let model_at = found.model_at;
         let tools = found.tools.into_iter().map(|tool| Cow::Owned(tool.into_owned())).collect();
         Ok(Call { head: self, body, model, model_at, tools })

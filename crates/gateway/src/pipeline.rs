@@ -33,7 +33,10 @@ pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: Ip
             if let Some(http) = &mut trail.event().http {
                 http.status = Some(answer.status().as_u16());
             }
-            tracing::debug!(?refusal, "request refused");
+            match refusal.cause() {
+                Some(cause) => tracing::warn!(request = %id, cause, "a request failed"),
+                None => tracing::debug!(request = %id, ?refusal, "a request was refused"),
+            }
             trail.finish(refusal.outcome());
             answer
         }
@@ -50,10 +53,10 @@ async fn forward(
     let caller = gateway.authn.authenticate(&head).await?;
     trail.identify(&caller);
     let call = head.read(body, gateway.body_limits).await?;
+    trail.event().target.model = Some(call.model.clone());
     let permit = caller.permit(&call.action()).map_err(Refusal::Denied)?;
     let hold = gateway.limits.reserve(permit, &call)?;
     let target = gateway.routes.pick(&hold, &call)?;
-    trail.event().target.model = Some(target.model.clone());
     trail.event().target.provider = Some(target.provider.name.clone());
     let reply = worker.upstreams().send(call, target).await?;
     Ok((reply, hold))

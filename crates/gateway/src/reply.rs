@@ -65,6 +65,15 @@ impl Refusal {
         }
     }
 
+    /// What failed behind us, for whoever runs the gateway; a refusal of the caller's own making has none.
+    pub(crate) fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Auth(AuthError::Unavailable(error)) | Self::Unreachable(error) => Some(&**error),
+            Self::Credential(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The answer, worded as the caller's provider would word it. What it says is for the caller to
     /// act on; what only helps an attacker stays in the audit.
     pub(crate) fn answer(&self, dialect: Dialect, id: RequestId) -> Response<Body> {

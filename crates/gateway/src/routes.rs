@@ -23,7 +23,6 @@ struct Entry {
     provider: Arc<Provider>,
     /// The provider's own name for the model, as a JSON string; `None` passes the caller's name on.
     rename: Option<Bytes>,
-    name: Arc<str>,
 }
 
 /// Where one call goes.
@@ -31,8 +30,6 @@ struct Entry {
 pub(crate) struct Target {
     pub(crate) provider: Arc<Provider>,
     pub(crate) rename: Option<Bytes>,
-    /// The model's name in the configuration.
-    pub(crate) model: Arc<str>,
 }
 
 impl Routes {
@@ -41,7 +38,7 @@ impl Routes {
         let rename = model
             .filter(|model| *model != name.as_str())
             .map(|model| Bytes::from(serde_json::Value::from(model).to_string()));
-        let entry = Entry { provider, rename, name: name.as_str().into() };
+        let entry = Entry { provider, rename };
         if name.as_str().contains('*') {
             self.patterns.push((name.clone(), entry));
         } else {
@@ -52,11 +49,7 @@ impl Routes {
     /// Where this call goes. Needs the hold, because nobody without one may learn which models exist.
     pub(crate) fn pick(&self, _hold: &Hold, call: &Call) -> Result<Target, Refusal> {
         self.find(&call.model, call.head.route.dialect)
-            .map(|entry| Target {
-                provider: entry.provider.clone(),
-                rename: entry.rename.clone(),
-                model: entry.name.clone(),
-            })
+            .map(|entry| Target { provider: entry.provider.clone(), rename: entry.rename.clone() })
             .ok_or(Refusal::UnknownModel)
     }
 

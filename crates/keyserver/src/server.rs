@@ -13,6 +13,7 @@ use portunus_auth_core::{
 };
 use portunus_store::{Store, StoreError};
 
+use crate::check::Checked;
 use crate::config::Config;
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::fetch::Fetch;
@@ -103,6 +104,34 @@ impl From<Refused> for NotIdentified {
     }
 }
 
+/// A configuration without a problem, and the secrets it refers to.
+struct Sound {
+    checked: Checked,
+    admin: Option<AdminToken>,
+    pepper: Option<Pepper>,
+}
+
+impl Config {
+    /// Everything that is wrong with it, without opening anything but the secrets it refers to.
+    pub fn problems(&self, secrets: &dyn SecretSource) -> Vec<ConfigProblem> {
+        self.sound(secrets).err().unwrap_or_default()
+    }
+
+    fn sound(&self, secrets: &dyn SecretSource) -> Result<Sound, Vec<ConfigProblem>> {
+        let mut problems = Vec::new();
+        let checked = self.check().map_err(|found| problems = found);
+        let admin = self.key_server.admin.as_ref().map(|admin| &admin.bearer_token);
+        let admin = secret(admin, secrets, AdminToken::new)
+            .map_err(|says| problems.push(ConfigProblem::new("key_server.admin.bearer_token", says)));
+        let pepper = secret(self.key_server.pepper.as_ref(), secrets, Pepper::configured)
+            .map_err(|says| problems.push(ConfigProblem::new("key_server.pepper", says)));
+        match (checked, admin, pepper) {
+            (Ok(checked), Ok(admin), Ok(pepper)) => Ok(Sound { checked, admin, pepper }),
+            _ => Err(problems),
+        }
+    }
+}
+
 impl KeyServer {
     /// Checks the configuration and reads all live keys. Needs no issuer to be up: their keys are fetched
     /// when a token of theirs comes.
@@ -110,18 +139,9 @@ impl KeyServer {
     /// # Errors
     /// [`SetupError`], with everything that is wrong with the configuration.
     pub async fn new(config: Config, parts: Parts<'_>) -> Result<Self, SetupError> {
-        let mut problems = Vec::new();
-        let checked = config.check().map_err(|found| problems = found);
-        let settings = &config.key_server;
-        let admin = settings.admin.as_ref().map(|admin| &admin.bearer_token);
-        let admin = secret(admin, parts.secrets, AdminToken::new)
-            .map_err(|says| problems.push(ConfigProblem::new("key_server.admin.bearer_token", says)));
-        let pepper = secret(settings.pepper.as_ref(), parts.secrets, Pepper::configured)
-            .map_err(|says| problems.push(ConfigProblem::new("key_server.pepper", says)));
-        let fetch = Fetch::new().map_err(|error| problems.push(ConfigProblem::new("key_server", error)));
-        let (Ok(checked), Ok(admin), Ok(pepper), Ok(fetch)) = (checked, admin, pepper, fetch) else {
-            return Err(SetupError::Config(problems));
-        };
+        let Sound { checked, admin, pepper } = config.sound(parts.secrets).map_err(SetupError::Config)?;
+        let fetch = Fetch::new()
+            .map_err(|error| SetupError::Config(vec![ConfigProblem::new("key_server", error)]))?;
 
         let Parts { store, clock, audit, .. } = parts;
         let pepper = match pepper {

@@ -31,6 +31,9 @@ pub struct BadBody(Cow<'static, str>);
 /// because it compares names without case, is refused.
 const DECISIVE: [&str; 4] = ["model", "stream", "tools", "functions"];
 
+/// The longest name of a model, in bytes; it is looked up and audited.
+const MAX_MODEL: usize = 256;
+
 pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
     // The parser does not look into strings that it skips; RFC 8259 section 8.1 wants UTF-8 throughout.
     let text = std::str::from_utf8(body).map_err(|_| BadBody("the body is not UTF-8".into()))?;
@@ -40,8 +43,8 @@ pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
     let raw = found.model.ok_or(BadBody("the body has no `model`".into()))?.get();
     let model =
         serde_json::from_str::<Text<'_>>(raw).map_err(|_| BadBody("`model` must be a string".into()))?.0;
-    if model.is_empty() {
-        return Err(BadBody("`model` must not be empty".into()));
+    if model.is_empty() || model.len() > MAX_MODEL || model.contains(char::is_control) {
+        return Err(BadBody("`model` must be a name of 1 to 256 printable characters".into()));
     }
     // `raw` borrows from `body`, so the difference of the addresses is its place in it.
     let start = raw.as_ptr().addr() - body.as_ptr().addr();
@@ -291,7 +294,8 @@ mod tests {
             ("{}", "no `model`"),
             (r#"{"model":1}"#, "`model` must be a string"),
             (r#"{"model":null}"#, "`model` must be a string"),
-            (r#"{"model":""}"#, "`model` must not be empty"),
+            (r#"{"model":""}"#, "a name of 1 to 256"),
+            (r#"{"model":"a\nb"}"#, "a name of 1 to 256"),
             (r#"{"model":"a","stream":"true"}"#, "must be true or false"),
             (r#"{"model":"a","stream":1}"#, "to be true or false"),
             (r#"{"model":"a","tools":{}}"#, "a list of tools"),

@@ -1,7 +1,6 @@
 //! `portunus mock …`
 
-use portunus_mock::oauth::MockIdp;
-use portunus_mock::{ServerBuilder, StartError};
+use portunus_mock::{MockIdp, ServerBuilder, StartError};
 
 use super::end_wished;
 use crate::args::MockServe;
@@ -13,7 +12,8 @@ pub(crate) async fn serve(args: MockServe) -> Result<(), Failure> {
         builder = match key.split_once(":uses=") {
             None => builder.with_bearer_token(key),
             Some((token, uses)) => {
-                let uses = uses.parse().map_err(|_| Failure::Usage(format!("`{uses}` is no number of uses")))?;
+                let uses =
+                    uses.parse().map_err(|_| Failure::Usage(format!("`{uses}` is no number of uses")))?;
                 builder.with_bearer_token_uses(token, uses)
             }
         };

@@ -14,7 +14,7 @@ pub(crate) async fn run(args: Quickstart) -> Result<(), Failure> {
     show::call(&demo, &call, args.json).await?;
     if args.json {
         show::json(&demo, &key)?;
-    } else {
+    } else if !args.once {
         show::settings(&demo, &key);
     }
     if !args.once {

@@ -49,7 +49,9 @@ fn subject_token(args: &Exchange) -> Result<String, Failure> {
         }
     }
     if text.trim().is_empty() {
-        return Err(Failure::Usage("there is no identity token: give it on standard input or in a file".to_owned()));
+        return Err(Failure::Usage(
+            "there is no identity token: give it on standard input or in a file".to_owned(),
+        ));
     }
     Ok(text)
 }

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use portunus_credentials::ProcessEnv;
 use portunus_gateway::Server;
-use portunus_mock::oauth::MockIdp;
-use portunus_mock::{MockServer, ServerBuilder};
+use portunus_mock::{MockIdp, MockServer, ServerBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -64,7 +63,7 @@ impl Demo {
         let idp = MockIdp::builder()
             .build()
             .map_err(|error| Failure::Retry(format!("the mock identity provider cannot start: {error}")))?;
-        let config = setup::write(&folder, listen, &provider.url(), &idp.issuer(), &secrets)?;
+        let config = setup::write(&folder, listen, &provider.url(), idp.issuer(), &secrets)?;
         let server = Server::start(&config, &ProcessEnv).await?;
         Ok(Self { server, idp, provider, secrets, folder, _temporary: temporary })
     }
@@ -85,7 +84,8 @@ impl Demo {
 
     /// Calls the provider through the gateway.
     pub(crate) async fn streamed_call(&self, key: &Key) -> Result<Called, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::Retry(format!("the streamed call failed: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::Retry(format!("the streamed call failed: {error}"));
         let mut answer = client()?
             .post(format!("{}/v1/chat/completions", self.base_url()))
             .bearer_auth(key.access_token.expose_secret())

@@ -36,7 +36,8 @@ impl Secrets {
 
 fn random(prefix: &str) -> Result<SecretString, Failure> {
     let mut bytes = [0; 24];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::Retry("the system has no randomness".to_owned()))?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Failure::Retry("the system has no randomness".to_owned()))?;
     let mut text = prefix.to_owned();
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");
@@ -52,12 +53,15 @@ pub(crate) fn write(
     issuer: &str,
     secrets: &Secrets,
 ) -> Result<PathBuf, Failure> {
-    let failed = |error: std::io::Error| Failure::Retry(format!("{} cannot be written to: {error}", folder.display()));
+    let failed =
+        |error: std::io::Error| Failure::Retry(format!("{} cannot be written to: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(failed)?;
     let folder = folder.canonicalize().map_err(failed)?;
-    for (name, secret) in
-        [("provider.key", &secrets.provider), ("limited.key", &secrets.limited), ("admin.key", &secrets.admin)]
-    {
+    for (name, secret) in [
+        ("provider.key", &secrets.provider),
+        ("limited.key", &secrets.limited),
+        ("admin.key", &secrets.admin),
+    ] {
         write_private(&folder.join(name), secret.expose_secret()).map_err(failed)?;
     }
     let config = folder.join("portunus.toml");

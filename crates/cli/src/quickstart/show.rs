@@ -65,15 +65,23 @@ pub(crate) fn settings(demo: &Demo, key: &Key) {
     println!("Use it with the OpenAI SDK (any model gpt-4o…):");
     println!("  export OPENAI_BASE_URL={url}/v1");
     println!("  export OPENAI_API_KEY={key}");
-    println!("  python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model=\"gpt-4o\", messages=[{{\"role\":\"user\",\"content\":\"hi\"}}]).choices[0].message.content)'");
+    println!(
+        "  python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model=\"gpt-4o\", messages=[{{\"role\":\"user\",\"content\":\"hi\"}}]).choices[0].message.content)'"
+    );
     println!();
     println!("Use it with the Anthropic SDK or Claude Code (any model claude-…):");
     println!("  export ANTHROPIC_BASE_URL={url}");
     println!("  export ANTHROPIC_AUTH_TOKEN={key}");
     println!("  unset ANTHROPIC_API_KEY");
     println!();
-    println!("Another identity: curl '{}/__mock/id_token?sub=bob&groups=eng&aud=portunus'", demo.idp.issuer());
-    println!("Revoke the key:   curl -X DELETE -H \"Authorization: Bearer $(cat {}/admin.key)\" {url}/auth/token/JTI", demo.folder.display());
+    println!(
+        "Another identity: curl '{}/__mock/id_token?sub=bob&groups=eng&aud=portunus'",
+        demo.idp.issuer()
+    );
+    println!(
+        "Revoke the key:   curl -X DELETE -H \"Authorization: Bearer $(cat {}/admin.key)\" {url}/auth/token/JTI",
+        demo.folder.display()
+    );
 }
 
 /// Everything a program needs, in one line.

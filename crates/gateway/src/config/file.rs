@@ -81,9 +81,10 @@ impl Source {
     pub fn locate(&self, problems: Vec<ConfigProblem>) -> ConfigError {
         let document = DeTable::parse(&self.text).ok();
         let place = |at: &str| document.as_ref().map_or(0, |document| offset(document.get_ref(), at));
-        ConfigError::Wrong(
-            problems.into_iter().map(|problem| self.located(place(&problem.at), problem.says)).collect(),
-        )
+        let mut located: Vec<_> =
+            problems.into_iter().map(|problem| self.located(place(&problem.at), problem.says)).collect();
+        located.sort_by_key(|problem| (problem.line, problem.column));
+        ConfigError::Wrong(located)
     }
 
     fn located(&self, offset: usize, says: String) -> Located {
@@ -176,7 +177,7 @@ mod tests {
         let source = source("[[tiers]]\nname = \"a\"\n\n[[tiers]]\nname = \"b\"\n");
         let problems =
             vec![ConfigProblem::new("tiers.1.name", "twice"), ConfigProblem::new("models", "none")];
-        assert_eq!(source.locate(problems).to_string(), "portunus.toml:5:8: twice\nportunus.toml:1:1: none");
+        assert_eq!(source.locate(problems).to_string(), "portunus.toml:1:1: none\nportunus.toml:5:8: twice");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who is let in.
 
-use portunus_mock::oauth::TokenFault;
+use portunus_mock::TokenFault;
 use serde_json::Value;
 
 use crate::world::{ADMIN, PROVIDER_SECRET, STATIC_KEY, World, ask};

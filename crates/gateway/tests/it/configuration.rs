@@ -39,7 +39,7 @@ const WRONG: [(&str, &str, &str); 18] = [
         "the same model",
     ),
     ("tier = \"standard\", ttl", "tier = \"fast\", ttl", "there is no tier `fast`"),
-    ("match = { issuer = \"idp\"", "match = { issuer = \"nobody\"", "nobody"),
+    ("match = { issuer = \"idp\"", "match = { issuer = \"nobody\"", "no entry of `[[issuers]]`"),
     ("match = { issuer = \"idp\", groups = [\"eng\"] }", "match = { issuer = \"idp\" }", ""),
     (
         "provider_model = \"mock-anthropic/*\"",

@@ -84,7 +84,7 @@ async fn keys_outlive_a_restart_and_revoked_ones_do_not_come_back() {
 async fn a_port_that_is_taken_is_a_located_problem() {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let text = config(folder.path(), &world.mock.url(), &world.idp.issuer(), "")
+    let text = config(folder.path(), &world.mock.url(), world.idp.issuer(), "")
         .replace("127.0.0.1:0", &world.gateway.address().to_string());
     let path = folder.path().join("portunus.toml");
     std::fs::write(&path, text).unwrap();

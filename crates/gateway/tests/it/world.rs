@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use portunus_auth_core::SecretSource;
 use portunus_gateway::Server;
-use portunus_mock::oauth::MockIdp;
-use portunus_mock::{MockServer, ServerBuilder};
+use portunus_mock::{MockIdp, MockServer, ServerBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -75,7 +74,7 @@ impl World {
         let mock = plan.mock.unwrap_or_default().with_bearer_token(PROVIDER_SECRET).build().await.unwrap();
         let idp = MockIdp::builder().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let text = config(folder.path(), &mock.url(), &idp.issuer(), &plan.server) + &plan.more;
+        let text = config(folder.path(), &mock.url(), idp.issuer(), &plan.server) + &plan.more;
         let path = folder.path().join("portunus.toml");
         std::fs::write(&path, text).unwrap();
         let gateway = Server::start(&path, &Secrets::usual()).await.unwrap();
