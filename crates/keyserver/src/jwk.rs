@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::jose::{Algorithm, Refused, UnverifiedJwt};
+use crate::jose::{Algorithm, Refused, UnverifiedJwt, sha256};
 use crate::json;
 
 /// The largest key set that is looked at, in bytes.
@@ -43,6 +43,7 @@ pub enum BadKeySet {
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
+    text: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl KeySet {
             return Err(BadKeySet::DuplicateKeyId);
         }
         let keys: Vec<Key> = members.iter().filter_map(|key| Key::parse(key.as_object()?)).collect();
-        if keys.is_empty() { Err(BadKeySet::NoUsableKey) } else { Ok(Self { keys }) }
+        if keys.is_empty() { Err(BadKeySet::NoUsableKey) } else { Ok(Self { keys, text: sha256(text) }) }
     }
 
     /// The token's payload, once its signature has been verified by a key of this set and by an
@@ -104,6 +105,11 @@ impl KeySet {
         };
         verifier.verify_sig(jwt.signed().as_bytes(), jwt.signature()).map_err(|_| Refused::BadSignature)?;
         Ok(jwt.payload())
+    }
+
+    /// Whether both were read from the same text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 
     /// Whether a key of that name is in the set.

@@ -220,8 +220,10 @@ impl Shared {
         // Between 80 and 90 percent of the time, so that many gateways do not all come at once.
         let mut random = [0_u8];
         let jitter = rand::fill(&mut random).map_or(0, |()| u32::from(random[0]));
+        // The same keys stay the same value, and what was verified with them stays verified.
+        let same = self.held.load_full().map(|held| held.keys.clone()).filter(|held| held.is_same(&keys));
         Held {
-            keys: Arc::new(keys),
+            keys: same.unwrap_or_else(|| Arc::new(keys)),
             renew_at: now + ttl * 8 / 10 + ttl / 10 * jitter / 255,
             stale_at: now + ttl,
             dead_at: now + HARD_TTL,

@@ -1,0 +1,301 @@
+//! A world to test in: an identity provider, a clock, a store, and a key server.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use portunus_auth_core::audit::{EventKind, MemorySink};
+use portunus_auth_core::clock::ManualClock;
+use portunus_auth_core::{AuditEvent, BearerToken, Clock, SecretSource};
+use portunus_keyserver::{
+    Config, ExchangeError, IssuedKey, KeyServer, Parts, Peer, SetupError, TokenKind, TokenRequest, router,
+};
+use portunus_mock::MockIdp;
+use portunus_store::{Held, Memory, NewValue, Reservation, Store, StoreError, Subscription, Window};
+use serde_json::Value;
+use tower::ServiceExt;
+
+pub(crate) const NOW: u64 = 1_767_225_600;
+pub(crate) const ADMIN: &str = "canary-admin-token-0123456789";
+pub(crate) const PEPPER: &str = "canary-pepper-0123456789-0123456789";
+
+/// Engineers get the small models for eight hours; the server's maximum is one hour.
+pub(crate) const ENGINEERS: &str = r#"
+[[policies]]
+name = "engineers"
+match = { issuer = "idp", groups = ["eng"] }
+grant = { models = ["gpt-4o*", "claude-*"], tools = ["search"], tier = "standard", ttl = "8h" }
+"#;
+
+pub(crate) struct World {
+    pub(crate) idp: MockIdp,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<Switch>,
+    pub(crate) audit: Arc<MemorySink>,
+    pub(crate) server: KeyServer,
+}
+
+pub(crate) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at_unix(NOW))
+}
+
+pub(crate) fn idp(clock: &Arc<ManualClock>) -> MockIdp {
+    MockIdp::builder().clock(clock.clone()).build().unwrap()
+}
+
+/// One issuer named `idp`, and whatever else is said.
+pub(crate) fn configuration(issuer: &str, more: &str) -> Config {
+    let text = format!(
+        r#"
+[key_server]
+audience = "portunus"
+admin = {{ bearer_token = "${{env:ADMIN}}" }}
+pepper = "${{env:PEPPER}}"
+
+[[issuers]]
+name = "idp"
+issuer = "{issuer}"
+tenant = "acme"
+
+{more}
+"#
+    );
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) async fn server(
+    config: Config,
+    store: Arc<dyn Store>,
+    clock: &Arc<ManualClock>,
+    audit: &Arc<MemorySink>,
+) -> Result<KeyServer, SetupError> {
+    let parts = Parts { store, clock: clock.clone(), audit: audit.clone(), secrets: &Secrets };
+    KeyServer::new(config, parts).await
+}
+
+impl World {
+    pub(crate) async fn new(policies: &str) -> Self {
+        let clock = clock();
+        let store = Arc::new(Switch::over(Arc::new(Memory::new(clock.clone()))));
+        Self::with(policies, clock, store).await
+    }
+
+    pub(crate) async fn with(policies: &str, clock: Arc<ManualClock>, store: Arc<Switch>) -> Self {
+        let idp = idp(&clock);
+        let audit = Arc::new(MemorySink::default());
+        let config = configuration(idp.issuer(), policies);
+        let server = server(config, store.clone(), &clock, &audit).await.unwrap();
+        Self { idp, clock, store, audit, server }
+    }
+
+    /// Another server on the same store.
+    pub(crate) async fn another(&self, policies: &str) -> KeyServer {
+        let config = configuration(self.idp.issuer(), policies);
+        server(config, self.store.clone(), &self.clock, &self.audit).await.unwrap()
+    }
+
+    /// A new token about somebody in the group `eng`.
+    pub(crate) fn engineer(&self, subject: &str) -> portunus_mock::Mint {
+        static TOKENS: AtomicUsize = AtomicUsize::new(0);
+        let jti = format!("token-{}", TOKENS.fetch_add(1, Ordering::SeqCst));
+        self.idp.mint(subject).audience("portunus").claim("groups", vec!["eng"]).claim("jti", jti)
+    }
+
+    pub(crate) async fn exchange(&self, token: impl Into<String>) -> Result<IssuedKey, ExchangeError> {
+        self.exchange_for(token, |_| {}).await
+    }
+
+    pub(crate) async fn exchange_for(
+        &self,
+        token: impl Into<String>,
+        change: impl FnOnce(&mut TokenRequest),
+    ) -> Result<IssuedKey, ExchangeError> {
+        let mut request = TokenRequest::new(BearerToken::new(token), TokenKind::Identity);
+        change(&mut request);
+        self.server.exchange(request, Peer::default()).await
+    }
+
+    pub(crate) async fn key(&self, subject: &str) -> IssuedKey {
+        self.exchange(self.engineer(subject).id_token()).await.unwrap()
+    }
+
+    /// The events about keys and administrators, leaving out those about the issuer's keys.
+    pub(crate) fn events(&self) -> Vec<AuditEvent> {
+        let about_keys =
+            |event: &AuditEvent| !matches!(event.kind, EventKind::JwksRefreshed | EventKind::JwksFailed);
+        self.audit.events().into_iter().filter(about_keys).collect()
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
+        let response = router(self.server.clone()).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            text: String::from_utf8(body.into()).unwrap(),
+            json,
+        }
+    }
+
+    pub(crate) async fn post(&self, content_type: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::post("/oauth/token").header("content-type", content_type);
+        self.call(request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn form(&self, parameters: &[(&str, &str)]) -> Answer {
+        self.post("application/x-www-form-urlencoded", form(parameters)).await
+    }
+
+    pub(crate) async fn delete(&self, jti: &str, authorization: &str) -> Answer {
+        let request = Request::delete(format!("/auth/token/{jti}")).header("authorization", authorization);
+        self.call(request.body(Body::empty()).unwrap()).await
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+impl Answer {
+    pub(crate) fn error(&self) -> (u16, &str) {
+        (self.status.as_u16(), self.json["error"].as_str().unwrap_or(&self.text))
+    }
+}
+
+pub(crate) fn form(parameters: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+pub(crate) const GRANT_TYPE: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
+pub(crate) const ID_TOKEN: (&str, &str) = ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token");
+
+/// The parameters of a plain exchange.
+pub(crate) fn exchange_of(token: &str) -> [(&str, &str); 3] {
+    [GRANT_TYPE, ID_TOKEN, ("subject_token", token)]
+}
+
+pub(crate) struct Secrets;
+
+impl SecretSource for Secrets {
+    fn env(&self, name: &str) -> Option<String> {
+        let known = HashMap::from([("ADMIN", ADMIN), ("PEPPER", PEPPER), ("SHORT", "canary")]);
+        known.get(name).map(|text| (*text).to_owned())
+    }
+
+    fn file(&self, _: &Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
+
+/// A store that can be switched off, and that counts what it is asked.
+#[derive(Debug)]
+pub(crate) struct Switch {
+    store: Arc<dyn Store>,
+    off: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Switch {
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+        Self { store, off: AtomicBool::new(false), asked: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn set_off(&self, off: bool) {
+        self.off.store(off, Ordering::SeqCst);
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn on(&self) -> Result<&dyn Store, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.off.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("switched off".into()));
+        }
+        Ok(&*self.store)
+    }
+}
+
+#[async_trait]
+impl Store for Switch {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.on()?.get(key).await
+    }
+
+    async fn put(&self, key: &str, value: &[u8], until: Option<SystemTime>) -> Result<(), StoreError> {
+        self.on()?.put(key, value, until).await
+    }
+
+    async fn put_if_absent(
+        &self,
+        key: &str,
+        value: &[u8],
+        until: Option<SystemTime>,
+    ) -> Result<bool, StoreError> {
+        self.on()?.put_if_absent(key, value, until).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        new: Option<NewValue<'_>>,
+    ) -> Result<bool, StoreError> {
+        self.on()?.compare_and_swap(key, expected, new).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        self.on()?.delete(key).await
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.on()?.scan(prefix, after, limit).await
+    }
+
+    async fn reserve(
+        &self,
+        counter: &str,
+        amount: u64,
+        cap: u64,
+        window: Window,
+    ) -> Result<Reservation, StoreError> {
+        self.on()?.reserve(counter, amount, cap, window).await
+    }
+
+    async fn settle(&self, counter: &str, held: Held, used: u64) -> Result<(), StoreError> {
+        self.on()?.settle(counter, held, used).await
+    }
+
+    async fn publish(&self, channel: &str, message: &[u8]) -> Result<(), StoreError> {
+        self.on()?.publish(channel, message).await
+    }
+
+    async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
+        self.on()?.subscribe(channel).await
+    }
+}
