@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,8 +37,7 @@ enum Stop {
 
 /// A port that is taken, but not served yet: a service may need to know its own address.
 pub(crate) struct Bound {
-    listener: TcpListener,
-    runtime: Runtime,
+    listener: std::net::TcpListener,
     port: u16,
 }
 
@@ -51,17 +51,13 @@ pub(crate) struct Host {
 
 impl Bound {
     pub(crate) fn new(port: u16) -> Result<Self, StartError> {
-        let runtime =
-            Builder::new_current_thread().enable_io().enable_time().build().map_err(StartError::Thread)?;
         let listen = || {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
             listener.set_nonblocking(true)?;
             let port = listener.local_addr()?.port();
-            let _inside = runtime.enter();
-            Ok((TcpListener::from_std(listener)?, port))
+            Ok(Self { listener, port })
         };
-        let (listener, bound) = listen().map_err(|source| StartError::Listen { port, source })?;
-        Ok(Self { listener, runtime, port: bound })
+        listen().map_err(|source| StartError::Listen { port, source })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -73,14 +69,32 @@ impl Bound {
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let Self { listener, runtime, port } = self;
+        let Self { listener, port } = self;
         let (stop, stopped) = watch::channel(Stop::No);
-        let thread = std::thread::Builder::new()
-            .name(format!("portunus-mock-{port}"))
-            .spawn(move || runtime.block_on(accept(listener, stopped, handle)))
-            .map_err(StartError::Thread)?;
+        let (started, starting) = std::sync::mpsc::sync_channel(1);
+        // The runtime is made and dropped on its thread: neither is allowed inside another runtime.
+        let run = move || {
+            let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+            let (runtime, listener) = match runtime.and_then(|runtime| inside(runtime, listener)) {
+                Ok(ready) => ready,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let _ = started.send(Ok(()));
+            runtime.block_on(accept(listener, stopped, handle));
+        };
+        let thread = std::thread::Builder::new().name(format!("portunus-mock-{port}")).spawn(run);
+        let thread = thread.map_err(StartError::Thread)?;
+        starting.recv().unwrap_or_else(|ended| Err(io::Error::other(ended))).map_err(StartError::Thread)?;
         Ok(Host { port, stop, thread: Some(thread) })
     }
+}
+
+fn inside(runtime: Runtime, listener: std::net::TcpListener) -> io::Result<(Runtime, TcpListener)> {
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    Ok((runtime, listener))
 }
 
 impl Host {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
-use portunus_auth_core::dialect::{NoRoute, Operation};
+use portunus_auth_core::dialect::NoRoute;
 use portunus_auth_core::{BearerToken, Clock, Dialect};
 
 use crate::answer::{self, Answer};
@@ -59,7 +59,7 @@ impl Failure {
 /// What differs from one dialect to the next.
 trait Wire: Sync {
     /// Reads a request's body.
-    fn read(&self, body: &[u8], operation: Asked) -> Result<Call, Failure>;
+    fn read(&self, body: &[u8], asked: Asked) -> Result<Call, Failure>;
     /// The whole answer as JSON.
     fn json(&self, reply: &Reply<'_>) -> Vec<u8>;
     /// The answer as server-sent events, one frame each.
@@ -129,34 +129,30 @@ impl Llm {
         seen: &Recorded,
         body: Result<Bytes, Unread>,
     ) -> Result<Answer, Failure> {
-        let operation = match (seen.path(), seen.method()) {
-            ("/health", _) => return Ok(answer::json(StatusCode::OK, r#"{"status":"ok"}"#)),
+        if seen.path() == "/health" {
+            return Ok(answer::json(StatusCode::OK, r#"{"status":"ok"}"#));
+        }
+        let found = self.gate.admit(dialect, seen.headers_with_secrets(), self.clock.now(), self.faithful);
+        let key = found.map_err(|refused| self.unauthorized(dialect, refused))?;
+        let asked = match (seen.path(), seen.method()) {
             ("/v1/models", &Method::GET) => {
-                self.admit(dialect, seen)?;
                 return Ok(answer::json(StatusCode::OK, wire(dialect).models()));
             }
             ("/v1/messages/count_tokens", &Method::POST) => Asked::TokenCount,
             (path, method) => match Dialect::route(method, path) {
-                Ok(route) => {
-                    debug_assert!(matches!(
-                        route.operation,
-                        Operation::ChatCompletions | Operation::Messages
-                    ));
-                    Asked::Completion
-                }
+                Ok(_) => Asked::Completion,
                 Err(NoRoute::WrongMethod(allowed)) => {
                     return Err(Failure::new(405, "the route takes another method").with(ALLOW, allowed));
                 }
                 Err(NoRoute::UnknownPath) => return Err(Failure::new(404, "there is no such route")),
             },
         };
-        let key = self.admit(dialect, seen)?;
         let body = body.map_err(|unread| match unread {
             Unread::TooLarge => Failure::new(413, "the request is too large"),
             Unread::Broken => Failure::new(400, "the body broke off"),
         })?;
-        let call = wire(dialect).read(&body, operation)?;
-        if operation == Asked::TokenCount {
+        let call = wire(dialect).read(&body, asked)?;
+        if asked == Asked::TokenCount {
             let count = format!(r#"{{"input_tokens":{}}}"#, call.input_tokens());
             return Ok(answer::json(StatusCode::OK, count));
         }
@@ -168,12 +164,6 @@ impl Llm {
             Plan::Fail(failure) => Err(failure),
             Plan::Reply(script) => Ok(self.reply(dialect, &call, &script)),
         }
-    }
-
-    /// The key that the request presents, if it may pass.
-    fn admit(&self, dialect: Dialect, seen: &Recorded) -> Result<Option<BearerToken>, Failure> {
-        let found = self.gate.admit(dialect, seen.headers_with_secrets(), self.clock.now(), self.faithful);
-        found.map_err(|refused| self.unauthorized(dialect, refused))
     }
 
     fn unauthorized(&self, dialect: Dialect, refused: Refused) -> Failure {

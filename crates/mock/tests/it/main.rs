@@ -1,4 +1,20 @@
 //! The mock as its users meet it: over HTTP, and through its handles.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod auth;
+mod capture;
+mod cloud;
+#[cfg(feature = "oauth")]
+mod code_flow;
+#[cfg(feature = "oauth")]
 mod documented;
+mod fixtures;
+#[cfg(feature = "oauth")]
+mod idp;
+mod lifecycle;
+mod llm;
+mod streams;
 mod support;
+#[cfg(feature = "oauth")]
+mod tokens;
