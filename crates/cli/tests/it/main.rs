@@ -1,0 +1,7 @@
+//! The program as it is typed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod exits;
+mod kill;
+mod program;
