@@ -1,12 +1,13 @@
 //! Entra's token endpoint: client credentials with a secret. Error codes:
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use http::{HeaderValue, Method, StatusCode};
 use portunus_auth_core::BearerToken;
-use serde::Serialize;
+use serde_json::json;
 
 use super::{Cloud, next};
 use crate::answer::{self, Answer};
@@ -42,14 +43,6 @@ impl EntraApp {
     }
 }
 
-#[derive(Serialize)]
-struct Token {
-    token_type: &'static str,
-    expires_in: u64,
-    ext_expires_in: u64,
-    access_token: String,
-}
-
 /// The fields that the flow has. Entra ignores others; a client that sends them has a fault to find.
 const FIELDS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
 
@@ -60,34 +53,30 @@ pub(super) fn token(cloud: &Cloud, tenant: &str, request: &Recorded) -> Answer {
         Err(problem) => return problem.answer(cloud),
     };
     let lifetime = cloud.lifetime.load(Ordering::Relaxed);
-    let token = Token {
-        token_type: "Bearer",
-        expires_in: lifetime,
-        ext_expires_in: lifetime,
-        access_token: format!("entra-mock-token-{issued}"),
-    };
-    no_store(answer::json(StatusCode::OK, answer::write(&token)))
+    no_store(answer::json(
+        StatusCode::OK,
+        answer::write(&json!({
+            "token_type": "Bearer",
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": format!("entra-mock-token-{issued}"),
+        })),
+    ))
 }
 
 fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Problem> {
     if request.method() != Method::POST {
         return Err(Problem::request(900_561, "The endpoint only accepts POST requests."));
     }
-    let form = Form::of_body(request).ok_or(Problem::request(
-        900_144,
-        "The request body must contain the following parameter: 'grant_type'.",
-    ))?;
+    let form = Form::of_body(request).ok_or_else(|| Problem::missing("grant_type"))?;
     if form.repeated().is_some() || form.names().any(|name| !FIELDS.contains(&name)) {
         return Err(Problem::request(900_023, "The request has a parameter twice, or one that is unknown."));
     }
-    let required = |name, says| form.get(name).ok_or(Problem::request(900_144, says));
-    let grant =
-        required("grant_type", "The request body must contain the following parameter: 'grant_type'.")?;
-    if grant != "client_credentials" {
+    let required = |name| form.get(name).ok_or_else(|| Problem::missing(name));
+    if required("grant_type")? != "client_credentials" {
         return Err(Problem::new(400, "unsupported_grant_type", 70_003, "The grant type is not supported."));
     }
-    let id = required("client_id", "The request body must contain the following parameter: 'client_id'.")?;
-    let scope = required("scope", "The request body must contain the following parameter: 'scope'.")?;
+    let (id, scope) = (required("client_id")?, required("scope")?);
     if !apps.iter().any(|app| app.tenant == tenant) {
         return Err(Problem::request(
             90_002,
@@ -120,28 +109,22 @@ struct Problem {
     status: StatusCode,
     error: &'static str,
     code: u32,
-    says: &'static str,
-}
-
-#[derive(Serialize)]
-struct Body {
-    error: &'static str,
-    error_description: String,
-    error_codes: [u32; 1],
-    timestamp: String,
-    trace_id: String,
-    correlation_id: String,
-    error_uri: String,
+    says: Cow<'static, str>,
 }
 
 impl Problem {
     fn new(status: u16, error: &'static str, code: u32, says: &'static str) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { status, error, code, says }
+        Self { status, error, code, says: says.into() }
     }
 
     fn request(code: u32, says: &'static str) -> Self {
         Self::new(400, "invalid_request", code, says)
+    }
+
+    fn missing(name: &str) -> Self {
+        let says = format!("The request body must contain the following parameter: '{name}'.");
+        Self { says: says.into(), ..Self::request(900_144, "") }
     }
 
     fn client(code: u32, says: &'static str) -> Self {
@@ -153,18 +136,18 @@ impl Problem {
         let (code, timestamp) = (self.code, timestamp(cloud.desk.clock.now()));
         let trace_id = format!("00000000-0000-4000-8000-{n:012x}");
         let correlation_id = format!("00000000-0000-4000-9000-{n:012x}");
-        let body = Body {
-            error: self.error,
-            error_description: format!(
+        let body = json!({
+            "error": self.error,
+            "error_description": format!(
                 "AADSTS{code}: {} Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}",
                 self.says
             ),
-            error_codes: [code],
-            timestamp,
-            trace_id,
-            correlation_id,
-            error_uri: format!("https://login.microsoftonline.com/error?code={code}"),
-        };
+            "error_codes": [code],
+            "timestamp": timestamp,
+            "trace_id": trace_id,
+            "correlation_id": correlation_id,
+            "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
+        });
         no_store(answer::json(self.status, answer::write(&body)))
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::call::{Call, Content, Message, Tool, parse, texts};
 use super::ids::Ids;
@@ -76,34 +77,35 @@ impl Wire for Anthropic {
     }
 
     fn frames(&self, reply: &Reply<'_>) -> Vec<Bytes> {
-        let mut frames = vec![event(&Event::MessageStart { message: Answer::empty(reply, 1) })];
+        let mut frames = Vec::new();
+        let mut event = |name: &str, mut data: Value| {
+            data["type"] = name.into();
+            frames.push(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
+        };
+        event("message_start", json!({"message": Answer::empty(reply, 1)}));
         for (index, block) in reply.blocks.iter().enumerate() {
-            let content_block = match block {
-                Block::Text(_) => ContentBlock::Text { text: "" },
-                Block::Tool { id, name, .. } => ContentBlock::Started { id, name, input: NoInput {} },
-            };
-            frames.push(event(&Event::ContentBlockStart { index, content_block }));
-            if index == 0 {
-                frames.push(event(&Event::Ping));
-            }
-            match block {
-                Block::Text(text) => frames.extend(reply.pieces(text).map(|text| {
-                    event(&Event::ContentBlockDelta { index, delta: BlockDelta::TextDelta { text } })
-                })),
-                Block::Tool { arguments, .. } => {
-                    frames.extend(reply.pieces(arguments.get()).map(|partial_json| {
-                        let delta = BlockDelta::InputJsonDelta { partial_json };
-                        event(&Event::ContentBlockDelta { index, delta })
-                    }));
+            let (start, whole) = match block {
+                Block::Text(text) => (json!({"type": "text", "text": ""}), *text),
+                Block::Tool { id, name, arguments } => {
+                    (json!({"type": "tool_use", "id": id, "name": name, "input": {}}), arguments.get())
                 }
+            };
+            event("content_block_start", json!({"index": index, "content_block": start}));
+            if index == 0 {
+                event("ping", json!({}));
             }
-            frames.push(event(&Event::ContentBlockStop { index }));
+            for piece in reply.pieces(whole) {
+                let delta = match block {
+                    Block::Text(_) => json!({"type": "text_delta", "text": piece}),
+                    Block::Tool { .. } => json!({"type": "input_json_delta", "partial_json": piece}),
+                };
+                event("content_block_delta", json!({"index": index, "delta": delta}));
+            }
+            event("content_block_stop", json!({"index": index}));
         }
-        frames.push(event(&Event::MessageDelta {
-            delta: Stop { stop_reason: stop_reason(reply), stop_sequence: () },
-            usage: OutputUsage { output_tokens: reply.output_tokens },
-        }));
-        frames.push(event(&Event::MessageStop));
+        let stop = json!({"stop_reason": stop_reason(reply), "stop_sequence": null});
+        event("message_delta", json!({"delta": stop, "usage": {"output_tokens": reply.output_tokens}}));
+        event("message_stop", json!({}));
         frames
     }
 
@@ -142,57 +144,24 @@ impl Wire for Anthropic {
             500.. => "api_error",
             _ => "invalid_request_error",
         };
-        write(&Error {
-            r#type: "error",
-            error: ErrorBody { r#type, message: &failure.message },
-            // The documented 401 is the one error without it.
-            request_id: (faithful || failure.status != 401).then_some(request_id),
-        })
+        let mut body = json!({"type": "error", "error": {"type": r#type, "message": failure.message}});
+        // The documented 401 is the one error without it.
+        if faithful || failure.status != 401 {
+            body["request_id"] = request_id.into();
+        }
+        write(&body)
     }
 
     fn models(&self) -> Vec<u8> {
-        let model = |(id, display_name)| Model {
-            r#type: "model",
-            id,
-            display_name,
-            created_at: "2025-01-01T00:00:00Z",
-        };
-        let data = [("mock-model", "Mock"), ("claude-sonnet-4-5", "Claude Sonnet 4.5")].map(model);
-        write(&Models { data, has_more: false, first_id: "mock-model", last_id: "claude-sonnet-4-5" })
+        let model = |id, name| json!({"type": "model", "id": id, "display_name": name, "created_at": "2025-01-01T00:00:00Z"});
+        let (first, last) = ("mock-model", "claude-sonnet-4-5");
+        let data = [model(first, "Mock"), model(last, "Claude Sonnet 4.5")];
+        write(&json!({"data": data, "has_more": false, "first_id": first, "last_id": last}))
     }
-}
-
-/// An event; its name is its data's `type`.
-fn event(event: &Event<'_>) -> Bytes {
-    let name = match event {
-        Event::MessageStart { .. } => "message_start",
-        Event::ContentBlockStart { .. } => "content_block_start",
-        Event::Ping => "ping",
-        Event::ContentBlockDelta { .. } => "content_block_delta",
-        Event::ContentBlockStop { .. } => "content_block_stop",
-        Event::MessageDelta { .. } => "message_delta",
-        Event::MessageStop => "message_stop",
-    };
-    let mut frame = format!("event: {name}\ndata: ").into_bytes();
-    frame.extend(write(event));
-    frame.extend(b"\n\n");
-    frame.into()
 }
 
 fn stop_reason(reply: &Reply<'_>) -> &'static str {
     if reply.calls_tools() { "tool_use" } else { "end_turn" }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Event<'a> {
-    MessageStart { message: Answer<'a> },
-    ContentBlockStart { index: usize, content_block: ContentBlock<'a> },
-    Ping,
-    ContentBlockDelta { index: usize, delta: BlockDelta<'a> },
-    ContentBlockStop { index: usize },
-    MessageDelta { delta: Stop, usage: OutputUsage },
-    MessageStop,
 }
 
 #[derive(Serialize)]
@@ -231,37 +200,8 @@ impl<'a> Answer<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ContentBlock<'a> {
-    Text {
-        text: &'a str,
-    },
-    ToolUse {
-        id: &'a str,
-        name: &'a str,
-        input: &'a RawValue,
-    },
-    /// A tool's call whose input is still to come.
-    #[serde(rename = "tool_use")]
-    Started {
-        id: &'a str,
-        name: &'a str,
-        input: NoInput,
-    },
-}
-
-#[derive(Serialize)]
-struct NoInput {}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum BlockDelta<'a> {
-    TextDelta { text: &'a str },
-    InputJsonDelta { partial_json: &'a str },
-}
-
-#[derive(Serialize)]
-struct Stop {
-    stop_reason: &'static str,
-    stop_sequence: (),
+    Text { text: &'a str },
+    ToolUse { id: &'a str, name: &'a str, input: &'a RawValue },
 }
 
 #[derive(Serialize)]
@@ -271,39 +211,4 @@ struct Usage {
     cache_read_input_tokens: u64,
     output_tokens: u64,
     service_tier: &'static str,
-}
-
-#[derive(Serialize)]
-struct OutputUsage {
-    output_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct Error<'a> {
-    r#type: &'static str,
-    error: ErrorBody<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    r#type: &'static str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct Models {
-    data: [Model; 2],
-    has_more: bool,
-    first_id: &'static str,
-    last_id: &'static str,
-}
-
-#[derive(Serialize)]
-struct Model {
-    r#type: &'static str,
-    id: &'static str,
-    display_name: &'static str,
-    created_at: &'static str,
 }

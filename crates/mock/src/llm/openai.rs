@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::call::{Call, Message, Tool, parse, texts};
 use super::ids::Ids;
@@ -30,11 +31,11 @@ struct StreamOptions {
 
 #[derive(Deserialize)]
 struct DeclaredTool {
-    function: Option<Function>,
+    function: Option<DeclaredFunction>,
 }
 
 #[derive(Deserialize)]
-struct Function {
+struct DeclaredFunction {
     name: String,
     parameters: Option<Box<RawValue>>,
 }
@@ -89,34 +90,30 @@ impl Wire for OpenAi {
 
     fn frames(&self, reply: &Reply<'_>) -> Vec<Bytes> {
         let mut frames = Vec::new();
-        let mut delta = |delta: Delta<'_>| frames.push(chunk(reply, Some((delta, None))));
-        let starts_with_text = !matches!(reply.blocks.first(), Some(Block::Tool { .. }));
-        let role = Delta {
-            role: Some("assistant"),
-            content: Some(starts_with_text.then_some("")),
-            refusal: Some(()),
-            ..Delta::default()
-        };
-        let mut role = Some(role);
-        if starts_with_text {
-            role.take().into_iter().for_each(&mut delta);
+        let mut delta = |delta: Value| frames.push(chunk(reply, &choice(delta, None)));
+        let calls: Vec<_> = reply.blocks.iter().filter_map(tool_call).collect();
+        let first_is_call = matches!(reply.blocks.first(), Some(Block::Tool { .. }));
+        if !first_is_call {
+            delta(json!({"role": "assistant", "content": "", "refusal": null}));
         }
         for text in reply.blocks.iter().filter_map(text) {
-            for piece in reply.pieces(text) {
-                delta(Delta { content: Some(Some(piece)), ..Delta::default() });
-            }
+            reply.pieces(text).for_each(|piece| delta(json!({"content": piece})));
         }
-        for (index, call) in reply.blocks.iter().filter_map(tool_call).enumerate() {
-            let arguments = call.function.arguments;
-            let started = ToolCall { index: Some(index), function: call.function.started(), ..call };
-            delta(Delta { tool_calls: Some([started]), ..role.take().unwrap_or_default() });
+        for (index, ToolCall { id, function: Function { name, arguments }, .. }) in calls.iter().enumerate() {
+            let function = json!({"name": name, "arguments": ""});
+            let call = json!([{"index": index, "id": id, "type": "function", "function": function}]);
+            delta(if index == 0 && first_is_call {
+                json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": call})
+            } else {
+                json!({"tool_calls": call})
+            });
             for piece in reply.pieces(arguments) {
-                delta(Delta { tool_calls: Some([ToolCall::more(index, piece)]), ..Delta::default() });
+                delta(json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}));
             }
         }
-        frames.push(chunk(reply, Some((Delta::default(), Some(finish_reason(reply))))));
+        frames.push(chunk(reply, &choice(json!({}), Some(finish_reason(reply)))));
         if reply.include_usage {
-            frames.push(chunk(reply, None));
+            frames.push(chunk(reply, &json!([])));
         }
         frames.push(Bytes::from_static(b"data: [DONE]\n\n"));
         frames
@@ -164,37 +161,35 @@ impl Wire for OpenAi {
             (529, false) => ("server_error", Some("overloaded")),
             (_, false) => ("api_error", Some("error")),
         };
-        write(&Error { error: ErrorBody { message: &failure.message, r#type, param: (), code } })
+        write(&json!({"error": {"message": failure.message, "type": r#type, "param": null, "code": code}}))
     }
 
     fn models(&self) -> Vec<u8> {
-        let model = |id| Model { id, object: "model", created: 1_700_000_000, owned_by: "mock" };
-        write(&Models { object: "list", data: ["mock-model", "gpt-4o", "gpt-4o-mini"].map(model) })
+        let model = |id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "mock"});
+        write(&json!({"object": "list", "data": ["mock-model", "gpt-4o", "gpt-4o-mini"].map(model)}))
     }
 }
 
-/// One `chat.completion.chunk`; without a delta, the one that states the usage.
-fn chunk(reply: &Reply<'_>, delta: Option<(Delta<'_>, Option<&'static str>)>) -> Bytes {
-    let usage = reply.include_usage.then(|| delta.is_none().then(|| Usage::of(reply)));
-    let chunk = Chunk {
-        id: &reply.id,
-        object: "chat.completion.chunk",
-        created: reply.created,
-        model: reply.model,
-        service_tier: "default",
-        system_fingerprint: "fp_mock",
-        choices: delta.map(|(delta, finish_reason)| ChunkChoice {
-            index: 0,
-            delta,
-            logprobs: (),
-            finish_reason,
-        }),
-        usage,
-    };
-    let mut frame = b"data: ".to_vec();
-    frame.extend(write(&chunk));
-    frame.extend(b"\n\n");
-    frame.into()
+fn choice(delta: Value, finish_reason: Option<&str>) -> Value {
+    json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}])
+}
+
+/// One `chat.completion.chunk`. The one without a choice states the usage, if it was asked for.
+fn chunk(reply: &Reply<'_>, choices: &Value) -> Bytes {
+    let mut chunk = json!({
+        "id": reply.id,
+        "object": "chat.completion.chunk",
+        "created": reply.created,
+        "model": reply.model,
+        "service_tier": "default",
+        "system_fingerprint": "fp_mock",
+        "choices": choices,
+    });
+    if reply.include_usage {
+        let is_last = choices.as_array().is_some_and(Vec::is_empty);
+        chunk["usage"] = json!(is_last.then(|| Usage::of(reply)));
+    }
+    format!("data: {chunk}\n\n").into()
 }
 
 fn text<'a>(block: &Block<'a>) -> Option<&'a str> {
@@ -206,8 +201,7 @@ fn text<'a>(block: &Block<'a>) -> Option<&'a str> {
 
 fn tool_call<'a>(block: &'a Block<'_>) -> Option<ToolCall<'a>> {
     let Block::Tool { id, name, arguments } = block else { return None };
-    let function = Called { name: Some(name), arguments: arguments.get() };
-    Some(ToolCall { index: None, id: Some(id), r#type: Some("function"), function })
+    Some(ToolCall { id, r#type: "function", function: Function { name, arguments: arguments.get() } })
 }
 
 fn finish_reason(reply: &Reply<'_>) -> &'static str {
@@ -245,71 +239,16 @@ struct Answer<'a> {
 }
 
 #[derive(Serialize)]
-struct Chunk<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    service_tier: &'static str,
-    system_fingerprint: &'static str,
-    #[serde(serialize_with = "list")]
-    choices: Option<ChunkChoice<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
-}
-
-fn list<T: Serialize, S: serde::Serializer>(one: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(one)
-}
-
-#[derive(Serialize)]
-struct ChunkChoice<'a> {
-    index: u32,
-    delta: Delta<'a>,
-    logprobs: (),
-    finish_reason: Option<&'static str>,
-}
-
-#[derive(Default, Serialize)]
-struct Delta<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<Option<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<()>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<[ToolCall<'a>; 1]>,
-}
-
-#[derive(Serialize)]
 struct ToolCall<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<&'static str>,
-    function: Called<'a>,
+    id: &'a str,
+    r#type: &'static str,
+    function: Function<'a>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-struct Called<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
     arguments: &'a str,
-}
-
-impl<'a> ToolCall<'a> {
-    fn more(index: usize, arguments: &'a str) -> Self {
-        Self { index: Some(index), id: None, r#type: None, function: Called { name: None, arguments } }
-    }
-}
-
-impl Called<'_> {
-    fn started(self) -> Self {
-        Self { arguments: "", ..self }
-    }
 }
 
 #[derive(Serialize)]
@@ -345,31 +284,4 @@ impl Usage {
             completion_tokens_details: CompletionDetails::default(),
         }
     }
-}
-
-#[derive(Serialize)]
-struct Error<'a> {
-    error: ErrorBody<'a>,
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    message: &'a str,
-    r#type: &'static str,
-    param: (),
-    code: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Models {
-    object: &'static str,
-    data: [Model; 3],
-}
-
-#[derive(Serialize)]
-struct Model {
-    id: &'static str,
-    object: &'static str,
-    created: u64,
-    owned_by: &'static str,
 }

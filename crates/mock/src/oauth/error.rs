@@ -2,7 +2,7 @@
 
 use http::header::{CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
+use serde_json::json;
 
 use crate::answer::{self, Answer};
 
@@ -12,12 +12,6 @@ pub(super) struct OAuthError {
     pub(super) description: &'static str,
     status: StatusCode,
     challenge: bool,
-}
-
-#[derive(Serialize)]
-struct Body {
-    error: &'static str,
-    error_description: &'static str,
 }
 
 impl OAuthError {
@@ -36,7 +30,7 @@ impl OAuthError {
     }
 
     pub(super) fn answer(&self) -> Answer {
-        let body = Body { error: self.error, error_description: self.description };
+        let body = json!({"error": self.error, "error_description": self.description});
         let mut answer = no_store(answer::json(self.status, answer::write(&body)));
         if self.challenge {
             let basic = HeaderValue::from_static(r#"Basic realm="portunus-mock""#);

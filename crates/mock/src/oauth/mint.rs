@@ -134,14 +134,15 @@ impl Mint {
         let audience = self.idp.clients.first().map_or(&self.idp.audience, |client| &client.id).clone();
         let (mut claims, issued_at, _) = self.common(audience);
         claims.insert("auth_time".to_owned(), seconds(issued_at).into());
+        claims.insert("jti".to_owned(), self.jti(issued_at).into());
         self.sign("JWT", self.finished(claims))
     }
 
     /// An access token (RFC 9068), which the identity provider and its LLM server honour.
     pub fn access_token(self) -> String {
         let client = self.idp.clients.first().map(|client| client.id.clone()).unwrap_or_default();
-        let (mut claims, _, expires_at) = self.common(self.idp.audience.clone());
-        claims.insert("jti".to_owned(), format!("jti-mock-{}", self.idp.next()).into());
+        let (mut claims, issued_at, expires_at) = self.common(self.idp.audience.clone());
+        claims.insert("jti".to_owned(), self.jti(issued_at).into());
         claims.insert("client_id".to_owned(), client.into());
         claims.insert("scope".to_owned(), "openid".into());
         let claims = self.finished(claims);
@@ -158,6 +159,12 @@ impl Mint {
             self.idp.issued.add(&token, access, self.idp.now());
         }
         token
+    }
+
+    /// A name that no other token has, also not one of an earlier run, so that whoever remembers spent
+    /// tokens can tell two of the same second apart.
+    fn jti(&self, issued_at: SystemTime) -> String {
+        format!("jti-mock-{}-{}", seconds(issued_at), self.idp.next())
     }
 
     /// The claims that both kinds have, when the token was issued and when it expires.

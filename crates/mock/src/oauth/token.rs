@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Idp;
 use super::client::{Client, authenticate};
@@ -14,16 +14,6 @@ use crate::answer::{self, Answer};
 use crate::capture::Recorded;
 use crate::form::Form;
 
-#[derive(Serialize)]
-struct Tokens {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: u64,
-    scope: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id_token: Option<String>,
-}
-
 /// `POST /token`.
 pub(super) fn token(idp: &Arc<Idp>, request: &Recorded) -> Answer {
     match issue(idp, request) {
@@ -32,7 +22,7 @@ pub(super) fn token(idp: &Arc<Idp>, request: &Recorded) -> Answer {
     }
 }
 
-fn issue(idp: &Arc<Idp>, request: &Recorded) -> Result<Tokens, OAuthError> {
+fn issue(idp: &Arc<Idp>, request: &Recorded) -> Result<Value, OAuthError> {
     let invalid = |says| OAuthError::new("invalid_request", says);
     if request.method() != Method::POST {
         return Err(invalid("the token endpoint takes POST"));
@@ -50,7 +40,7 @@ fn issue(idp: &Arc<Idp>, request: &Recorded) -> Result<Tokens, OAuthError> {
     }
 }
 
-fn authorization_code(idp: &Arc<Idp>, client: &Client, form: &Form) -> Result<Tokens, OAuthError> {
+fn authorization_code(idp: &Arc<Idp>, client: &Client, form: &Form) -> Result<Value, OAuthError> {
     let (code, grant) = idp.grants.redeem(&client.id, form, &idp.issued, idp.now())?;
     let scope = code.scopes.join(" ");
     let claims = code.user.claims(&code.scopes);
@@ -62,22 +52,23 @@ fn authorization_code(idp: &Arc<Idp>, client: &Client, form: &Form) -> Result<To
     access.userinfo = claims.clone();
     access.grant = Some(grant);
     let access_token = access.access_token();
-    let id_token = code.scopes.iter().any(|scope| scope == "openid").then(|| {
-        let mint = Mint::new(Arc::clone(idp), code.user.subject)
+    let mut tokens = bearer(idp, &access_token, &scope);
+    if code.scopes.iter().any(|scope| scope == "openid") {
+        let mut mint = Mint::new(Arc::clone(idp), code.user.subject)
             .claims(claims)
             .audience(client.id.clone())
             .claim("auth_time", seconds(code.authenticated_at))
             .claim("at_hash", idp.algorithm.half_hash(&access_token));
-        match code.nonce {
-            Some(nonce) => mint.nonce(nonce).id_token(),
-            None => mint.id_token(),
+        if let Some(nonce) = code.nonce {
+            mint = mint.nonce(nonce);
         }
-    });
-    Ok(Tokens { access_token, token_type: "Bearer", expires_in: idp.token_ttl.as_secs(), scope, id_token })
+        tokens["id_token"] = mint.id_token().into();
+    }
+    Ok(tokens)
 }
 
 /// The client acts for itself: its id is the subject, and there is no user to tell of.
-fn client_credentials(idp: &Arc<Idp>, client: &Client, form: &Form) -> Result<Tokens, OAuthError> {
+fn client_credentials(idp: &Arc<Idp>, client: &Client, form: &Form) -> Result<Value, OAuthError> {
     if client.is_public() {
         return Err(OAuthError::new("unauthorized_client", "a public client cannot act for itself"));
     }
@@ -91,6 +82,10 @@ fn client_credentials(idp: &Arc<Idp>, client: &Client, form: &Form) -> Result<To
         .claim("client_id", client.id.clone())
         .claim("scope", scope.clone())
         .access_token();
+    Ok(bearer(idp, &access_token, &scope))
+}
+
+fn bearer(idp: &Idp, access_token: &str, scope: &str) -> Value {
     let expires_in = idp.token_ttl.as_secs();
-    Ok(Tokens { access_token, token_type: "Bearer", expires_in, scope, id_token: None })
+    json!({"access_token": access_token, "token_type": "Bearer", "expires_in": expires_in, "scope": scope})
 }
