@@ -1,1 +1,145 @@
-//! -
+//! What a configuration may not say, and where it is said to be wrong.
+
+use std::sync::Arc;
+
+use portunus_auth_core::audit::MemorySink;
+use portunus_keyserver::{Config, SetupError};
+use portunus_store::Memory;
+
+use crate::support::{clock, server};
+
+/// A sound configuration, to be changed in one place.
+const SOUND: &str = r#"
+[key_server]
+audience = "portunus"
+token_ttl = "1h"
+admin = { bearer_token = "${env:ADMIN}" }
+pepper = "${env:PEPPER}"
+
+[[issuers]]
+name = "idp"
+issuer = "https://idp.example"
+tenant = "acme"
+algorithms = ["RS256", "EdDSA"]
+audience = ["portunus", "portunus-ci"]
+authorized_parties = "ci"
+max_token_age = "1h"
+leeway = "1m"
+
+[[policies]]
+name = "engineers"
+match = { issuer = "idp", subject = "user-*", groups = ["eng"], claims = { "/org/id" = "7" }, email_domain = "corp.example" }
+grant = { models = "all", tools = ["a"], roles = ["admin"], tier = "standard", ttl = "8h" }
+
+[[policies]]
+name = "leavers"
+match = { issuer = "idp", groups = "leaving" }
+effect = "deny"
+"#;
+
+/// Where it is wrong; `None` when it cannot even be read.
+async fn problems(text: &str) -> Option<Vec<String>> {
+    let config: Config = toml::from_str(text).ok()?;
+    let clock = clock();
+    let store = Arc::new(Memory::new(clock.clone()));
+    match server(config, store, &clock, &Arc::new(MemorySink::default())).await {
+        Ok(_) => Some(Vec::new()),
+        Err(SetupError::Config(problems)) => {
+            assert!(problems.iter().all(|problem| !problem.says.is_empty()));
+            Some(problems.into_iter().map(|problem| problem.at).collect())
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_sound_configuration_is_taken() {
+    assert_eq!(problems(SOUND).await.unwrap(), Vec::<String>::new());
+    let smallest = "[key_server]\naudience = \"portunus\"\n";
+    assert_eq!(problems(smallest).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_an_error_in_its_place() {
+    for (from, to, at) in [
+        ("audience = \"portunus\"", "audience = \"\"", "key_server.audience"),
+        ("audience = \"portunus\"", "audience = \"a b\"", "key_server.audience"),
+        ("token_ttl", "enabled = false\ntoken_ttl", "key_server.enabled"),
+        ("token_ttl", "max_keys_per_identity = 10001\ntoken_ttl", "key_server.max_keys_per_identity"),
+        ("${env:ADMIN}", "${env:NONE}", "key_server.admin.bearer_token"),
+        ("${env:ADMIN}", "${env:SHORT}", "key_server.admin.bearer_token"),
+        ("${env:PEPPER}", "${env:SHORT}", "key_server.pepper"),
+        ("name = \"idp\"", "name = \"\"", "issuers.0.name"),
+        ("name = \"idp\"", "name = \"static\"", "issuers.0.name"),
+        ("https://idp.example", "http://idp.example", "issuers.0.issuer"),
+        ("https://idp.example", "idp.example", "issuers.0.issuer"),
+        ("tenant", "jwks_uri = \"http://idp.example/keys\"\ntenant", "issuers.0.jwks_uri"),
+        ("[\"RS256\", \"EdDSA\"]", "[]", "issuers.0.algorithms"),
+        ("[\"portunus\", \"portunus-ci\"]", "[]", "issuers.0.audience"),
+        ("[\"portunus\", \"portunus-ci\"]", "\"\"", "issuers.0.audience"),
+        ("leeway = \"1m\"", "leeway = \"6m\"", "issuers.0.leeway"),
+        ("name = \"engineers\"", "name = \"a b\"", "policies.0.name"),
+        ("name = \"leavers\"", "name = \"engineers\"", "policies.1.name"),
+        ("issuer = \"idp\", subject", "issuer = \"other\", subject", "policies.0.match.issuer"),
+        ("\"user-*\"", "\"*\"", "policies.0.match.subject"),
+        ("\"user-*\"", "[\"a\", \"**\"]", "policies.0.match.subject"),
+        ("groups = [\"eng\"]", "groups = []", "policies.0.match.groups"),
+        ("\"/org/id\" = \"7\"", "\"org\" = \"7\"", "policies.0.match.claims"),
+        ("\"/org/id\" = \"7\"", "\"/org\" = []", "policies.0.match.claims./org"),
+        ("\"corp.example\"", "[]", "policies.0.match.email_domain"),
+        ("\"corp.example\"", "\"a@corp.example\"", "policies.0.match.email_domain"),
+        (", groups = \"leaving\"", "", "policies.1.match"),
+        ("effect = \"deny\"", "", "policies.1.grant"),
+        (
+            "effect = \"deny\"",
+            "effect = \"deny\"\ngrant = { models = \"all\", tier = \"t\", ttl = \"1h\" }",
+            "policies.1.grant",
+        ),
+        ("models = \"all\", tools = [\"a\"], roles = [\"admin\"]", "models = []", "policies.0.grant"),
+    ] {
+        let changed = SOUND.replacen(from, to, 1);
+        assert_ne!(changed, SOUND, "{from}");
+        // What follows from the first problem may be reported too.
+        assert_eq!(problems(&changed).await.unwrap()[0], at, "{from} -> {to}");
+    }
+    let twice =
+        format!("{SOUND}\n[[issuers]]\nname = \"other\"\nissuer = \"https://idp.example\"\ntenant = \"b\"\n");
+    assert_eq!(problems(&twice).await.unwrap(), ["issuers.1.issuer"]);
+    let twice =
+        format!("{SOUND}\n[[issuers]]\nname = \"idp\"\nissuer = \"https://b.example\"\ntenant = \"b\"\n");
+    assert_eq!(problems(&twice).await.unwrap(), ["issuers.1.name"]);
+    let everywhere =
+        SOUND.replace("audience = \"portunus\"", "audience = \"\"").replace("8h\"", "8h\"\nx = 1");
+    assert_eq!(problems(&everywhere).await, None);
+}
+
+#[tokio::test]
+async fn what_is_misspelled_is_an_error() {
+    for (from, to) in [
+        ("token_ttl", "token_tll"),
+        ("tenant =", "tenent ="),
+        ("subject =", "subjects ="),
+        ("tools =", "tool ="),
+        ("effect = \"deny\"", "effect = \"allow\""),
+        ("\"RS256\"", "\"HS256\""),
+        ("\"RS256\"", "\"none\""),
+        ("\"RS256\"", "\"rs256\""),
+        ("tier = \"standard\", ", ""),
+        (", ttl = \"8h\"", ""),
+        ("\"8h\"", "\"0s\""),
+        ("\"8h\"", "\"8\""),
+        ("\"8h\"", "\"1500ms\""),
+        ("\"8h\"", "\"100y\""),
+        ("\"8h\"", "3600"),
+        ("\"user-*\"", "\"\""),
+        ("\"user-*\"", "7"),
+        ("models = \"all\"", "models = \"gpt\""),
+        ("models = \"all\"", "models = \"*\""),
+        ("${env:ADMIN}", "canary-literal"),
+        ("tenant = \"acme\"", "tenant = \"acme\"\npreset = \"unknown\""),
+    ] {
+        let changed = SOUND.replacen(from, to, 1);
+        assert_ne!(changed, SOUND, "{from}");
+        assert_eq!(problems(&changed).await, None, "{from} -> {to}");
+    }
+}

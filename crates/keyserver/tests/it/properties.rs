@@ -1,1 +1,149 @@
-//! -
+//! What holds for every request and every token.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+
+use portunus_auth_core::audit::MemorySink;
+use portunus_auth_core::{Allow, BearerToken, Grant, Pattern, TenantId};
+use portunus_keyserver::{
+    Audiences, Issuer, KeyServer, KeySet, Peer, TokenKind, TokenRequest, UnverifiedJwt,
+};
+use portunus_mock::Algorithm;
+use portunus_store::Memory;
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+
+use crate::support::{NOW, clock, configuration, idp, server};
+
+fn runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    &RUNTIME
+}
+
+/// A list of patterns as TOML.
+fn list(patterns: &[String]) -> String {
+    let quoted: Vec<String> = patterns.iter().map(|pattern| format!("{pattern:?}")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn patterns() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[ab*]{1,3}", 0..3)
+}
+
+fn allow(patterns: &[String]) -> Allow<Pattern> {
+    Allow::only(patterns.iter().map(|pattern| Pattern::new(pattern).unwrap()))
+}
+
+fn scopes() -> impl Strategy<Value = Option<String>> {
+    let scope = ("(model|tool|role)", "[ab*]{1,3}").prop_map(|(kind, pattern)| format!("{kind}:{pattern}"));
+    prop::option::of(prop::collection::vec(scope, 1..4).prop_map(|scopes| scopes.join(" ")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_granted_lies_within_the_policy(
+        models in patterns(), tools in patterns(), roles in patterns(),
+        policy_ttl in 1..7200_u64, scope in scopes(), ttl in prop::option::of(1..100_000_u64),
+        policy in prop::option::of("(one|two)"), names in prop::collection::vec("[ab]{0,4}", 8),
+    ) {
+        prop_assume!(!(models.is_empty() && tools.is_empty() && roles.is_empty()));
+        let policies = format!(
+            "[[policies]]\nname = \"one\"\nmatch = {{ issuer = \"idp\", subject = \"alice\" }}\n\
+             grant = {{ models = {}, tools = {}, roles = {}, tier = \"t\", ttl = \"{policy_ttl}s\" }}\n\
+             [[policies]]\nname = \"two\"\nmatch = {{ issuer = \"idp\", subject = \"a*\" }}\n\
+             grant = {{ models = \"all\", tools = \"all\", roles = \"all\", tier = \"t\", ttl = \"2h\" }}\n",
+            list(&models), list(&tools), list(&roles),
+        );
+        let granted = runtime().block_on(exchange(&policies, scope.clone(), ttl, policy));
+        let Some(granted) = granted else { return Ok(()) };
+        for name in &names {
+            for (granted, allowed) in [
+                (&granted.models, &models), (&granted.tools, &tools), (&granted.roles, &roles),
+            ] {
+                prop_assert!(!granted.admits(name) || allow(allowed).admits(name));
+            }
+            if let Some(scope) = &scope {
+                let asked = |kind: &str| scope.split(' ').filter_map(|one| one.strip_prefix(kind)).any(|p| {
+                    Pattern::new(p).unwrap().matches(name)
+                });
+                prop_assert!(!granted.models.admits(name) || asked("model:"));
+                prop_assert!(!granted.tools.admits(name) || asked("tool:"));
+                prop_assert!(!granted.roles.admits(name) || asked("role:"));
+            }
+        }
+        let longest = policy_ttl.min(3600).min(ttl.unwrap_or(u64::MAX));
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + longest);
+        prop_assert_eq!(granted.expires_at, end);
+    }
+}
+
+async fn exchange(
+    policies: &str,
+    scope: Option<String>,
+    ttl: Option<u64>,
+    policy: Option<String>,
+) -> Option<Grant> {
+    let clock = clock();
+    let idp = idp(&clock);
+    let (store, audit) = (Arc::new(Memory::new(clock.clone())), Arc::new(MemorySink::default()));
+    let server: KeyServer =
+        server(configuration(idp.issuer(), policies), store, &clock, &audit).await.unwrap();
+    let token = idp.mint("alice").audience("portunus").algorithm(Algorithm::EdDsa).id_token();
+    let mut request = TokenRequest::new(BearerToken::new(token), TokenKind::Identity);
+    (request.scope, request.policy) = (scope, policy);
+    request.ttl = ttl.map(Duration::from_secs);
+    let key = server.exchange(request, Peer::default()).await.ok()?;
+    // What the key can do is what the answer said.
+    assert_eq!(*server.find(&key.access_token).unwrap().grant(), key.grant);
+    Some(key.grant)
+}
+
+/// Every bit of a token matters: changed, it is refused.
+#[tokio::test]
+async fn any_changed_bit_of_a_token_is_refused() {
+    let clock = clock();
+    let idp = idp(&clock);
+    let keys = crate::support::get(&idp.jwks_uri()).await;
+    let keys = KeySet::parse(keys.as_bytes()).unwrap();
+    let audiences = Audiences::new(["portunus"]).unwrap();
+    let issuer = Issuer::new("idp", idp.issuer(), TenantId::new("acme").unwrap(), audiences);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    let accepts = |text: String| {
+        let token = BearerToken::new(text);
+        let jwt = UnverifiedJwt::read(&token)?;
+        issuer.verify(&jwt, TokenKind::Identity, &keys, now)
+    };
+    for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa] {
+        let token = idp.mint("alice").audience("portunus").algorithm(algorithm).id_token();
+        accepts(token.clone()).unwrap();
+        for place in 0..token.len() {
+            for bit in 0..7 {
+                let mut bytes = token.clone().into_bytes();
+                bytes[place] ^= 1 << bit;
+                let changed = String::from_utf8(bytes).unwrap();
+                assert!(accepts(changed).is_err(), "{algorithm:?}: bit {bit} of character {place}");
+            }
+        }
+        for cut in 0..token.len() {
+            assert!(accepts(token[..cut].to_owned()).is_err(), "{algorithm:?}: the first {cut} characters");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_verifier_panic(text in any::<String>(), parts in prop::collection::vec("[ -~]{0,80}", 3)) {
+        use base64::Engine;
+        let encode = |part: &String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part);
+        let token = parts.iter().map(encode).collect::<Vec<_>>().join(".");
+        for text in [text, token] {
+            let token = BearerToken::new(text.clone());
+            if let Ok(jwt) = UnverifiedJwt::read(&token) {
+                let _ = jwt.issuer();
+            }
+            let _ = KeySet::parse(text.as_bytes());
+        }
+    }
+}

@@ -1,1 +1,311 @@
-//! -
+//! One test for each known failure of others that verifying tokens is about
+//! (`cve-regressions.json` among the test vectors).
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portunus_auth_core::{AuthError, BearerToken, Outcome, Reason};
+use portunus_keyserver::{ExchangeError, Refused, UnverifiedJwt};
+use portunus_mock::{Algorithm, Fault, TokenFault};
+
+use crate::support::{ENGINEERS, World, exchange_of};
+
+async fn refusal(world: &World, token: String) -> Reason {
+    match world.exchange(token).await {
+        Err(ExchangeError::BadSubject(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// LiteLLM: a cache keyed by the first characters of a token.
+#[tokio::test]
+async fn cve_2026_35030_a_cache_knows_the_whole_token() {
+    let world = World::new(ENGINEERS).await;
+    let good = world.engineer("alice").id_token();
+    world.server.verify(&BearerToken::new(good.clone())).await.unwrap();
+    for kept in [20, good.len() / 2, good.rfind('.').unwrap() + 1, good.len() - 1] {
+        let replaced = if good.as_bytes()[kept] == b'A' { 'B' } else { 'A' };
+        let forged = format!("{}{replaced}{}", &good[..kept], &good[kept + 1..]);
+        let forged = BearerToken::new(forged);
+        assert!(world.server.verified(&forged).is_none());
+        assert!(world.server.verify(&forged).await.is_err());
+    }
+    assert!(world.server.verified(&BearerToken::new(good)).is_some());
+}
+
+/// LiteLLM: what a stranger presents reaches the database.
+#[tokio::test]
+async fn cve_2026_42208_no_text_of_a_stranger_reaches_the_store() {
+    let world = World::new(ENGINEERS).await;
+    let asked = world.store.asked();
+    let hostile = ["' OR '1'='1", "ptk_' OR 1=1--", "\0", "ptk_\0", "ключ", "a.b.c", "..", "ptk_", "%00"];
+    for n in 0..1000 {
+        let text = hostile[n % hostile.len()].repeat(1 + n);
+        let token = BearerToken::new(text);
+        assert!(matches!(world.server.find(&token), Err(AuthError::Malformed)));
+        assert!(world.server.verify(&token).await.is_err());
+    }
+    assert_eq!(world.store.asked(), asked);
+}
+
+/// agentgateway: an issuer that is down keeps the process from starting.
+#[tokio::test]
+async fn agentgateway_3616_a_dead_issuer_stops_nobody() {
+    let config = r#"
+[[issuers]]
+name = "dead"
+issuer = "http://127.0.0.1:1"
+tenant = "acme"
+"#;
+    let world = World::new(&format!("{config}{ENGINEERS}")).await;
+    world.key("alice").await;
+    let dead = world.engineer("alice").issuer("http://127.0.0.1:1").id_token();
+    assert!(matches!(world.exchange(dead).await, Err(ExchangeError::Unavailable { .. })));
+    world.key("alice").await;
+}
+
+/// agentgateway: an unknown key name never makes it look again.
+#[tokio::test]
+async fn agentgateway_2798_a_rotated_key_needs_no_restart() {
+    let world = World::new(ENGINEERS).await;
+    world.key("alice").await;
+    world.idp.rotate_keys();
+    world.key("alice").await;
+}
+
+/// Istio: good keys are dropped when a refresh fails.
+#[tokio::test]
+async fn istio_58101_good_keys_survive_a_failed_refresh() {
+    let world = World::new(ENGINEERS).await;
+    world.key("alice").await;
+    world.idp.fail_next(10, Fault::Malformed);
+    world.pass(3600);
+    world.key("alice").await;
+}
+
+/// kgateway: a first fetch that failed is never tried again.
+#[tokio::test]
+async fn kgateway_7803_a_failed_first_fetch_is_tried_again() {
+    let world = World::new(ENGINEERS).await;
+    world.idp.fail_next(1, Fault::status(500));
+    assert!(world.exchange(world.engineer("alice").id_token()).await.is_err());
+    world.key("alice").await;
+}
+
+/// Pomerium, Sourcegraph: a store that is away for a moment ends good sessions.
+#[tokio::test]
+async fn pomerium_3431_a_store_that_is_away_ends_nothing() {
+    let world = World::new(ENGINEERS).await;
+    let key = world.key("alice").await;
+    world.store.set_off(true);
+    assert!(world.server.find(&key.access_token).is_ok());
+    let answer = world.form(&exchange_of(&world.engineer("alice").id_token())).await;
+    assert_eq!(answer.status, 503);
+    world.store.set_off(false);
+    assert!(world.server.find(&key.access_token).is_ok());
+    let again = world.another(ENGINEERS).await;
+    assert!(again.find(&key.access_token).is_ok());
+}
+
+/// jsonwebtoken before 10.3: a time of the wrong type counts as absent.
+#[tokio::test]
+async fn cve_2026_25537_a_time_of_another_type_is_not_absent() {
+    let world = World::new(ENGINEERS).await;
+    for claim in ["exp", "nbf", "iat"] {
+        for value in [
+            serde_json::json!("1"),
+            serde_json::json!(1.5),
+            serde_json::json!(-1),
+            serde_json::json!(null),
+            serde_json::json!([1]),
+            serde_json::json!(true),
+            serde_json::json!(1e300),
+        ] {
+            let token = world.engineer("alice").claim(claim, value.clone()).id_token();
+            assert_eq!(refusal(&world, token).await, Reason::WrongClaims, "{claim} {value}");
+        }
+    }
+    for claim in ["exp", "iat", "sub"] {
+        let token = world.engineer("alice").without(claim).id_token();
+        assert_eq!(refusal(&world, token).await, Reason::WrongClaims, "{claim}");
+    }
+}
+
+/// jsonwebtoken 10: compiles without a backend, and panics with the first token.
+#[tokio::test]
+async fn jsonwebtoken_10_provider_every_algorithm_verifies() {
+    let world = World::new(ENGINEERS).await;
+    for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa] {
+        world.exchange(world.engineer("alice").algorithm(algorithm).id_token()).await.unwrap();
+    }
+}
+
+/// PyJWT 2.10.0: a part of the issuer's name is enough.
+#[tokio::test]
+async fn cve_2024_53861_an_issuer_is_compared_as_a_whole() {
+    let world = World::new(ENGINEERS).await;
+    let issuer = world.idp.issuer().to_owned();
+    let like =
+        [&issuer[..issuer.len() - 1], &issuer[1..], &format!("{issuer}/"), &format!("{issuer}0"), "", "h"];
+    for other in like {
+        let token = world.engineer("alice").issuer(other).id_token();
+        assert_eq!(refusal(&world, token).await, Reason::UnknownIssuer, "{other}");
+    }
+}
+
+fn with_header(token: &str, header: &str) -> String {
+    let (_, rest) = token.split_once('.').unwrap();
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header))
+}
+
+/// Authlib (CVE-2025-59420), fast-jwt (CVE-2026-35042), PyJWT: an extension that must be understood is
+/// ignored.
+#[tokio::test]
+async fn cve_2025_59420_a_critical_extension_is_refused() {
+    let world = World::new(ENGINEERS).await;
+    let good = world.engineer("alice").id_token();
+    for header in [
+        r#"{"alg":"RS256","crit":["exp"],"exp":1}"#,
+        r#"{"alg":"RS256","crit":[]}"#,
+        r#"{"alg":"RS256","crit":null}"#,
+        r#"{"alg":"RS256","b64":false}"#,
+    ] {
+        let token = BearerToken::new(with_header(&good, header));
+        assert_eq!(UnverifiedJwt::read(&token).unwrap_err(), Refused::Malformed, "{header}");
+    }
+}
+
+/// Java: an ECDSA signature of zeros fits everything.
+#[tokio::test]
+async fn cve_2022_21449_a_signature_of_zeros_fits_nothing() {
+    let world = World::new(ENGINEERS).await;
+    let good = world.engineer("alice").algorithm(Algorithm::Es256).id_token();
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    for zeros in [0, 64, 96] {
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(vec![0; zeros]));
+        assert_eq!(refusal(&world, token).await, Reason::BadSignature);
+    }
+}
+
+/// jsonwebtoken (npm): the public key as an HMAC secret.
+#[tokio::test]
+async fn cve_2015_9235_a_public_key_is_no_shared_secret() {
+    let world = World::new(ENGINEERS).await;
+    let good = world.engineer("alice").id_token();
+    for algorithm in ["HS256", "hs256", "HS384", "HS512", "none", "None", ""] {
+        let token = with_header(&good, &format!(r#"{{"alg":"{algorithm}"}}"#));
+        assert_eq!(refusal(&world, token).await, Reason::UnsupportedAlgorithm, "{algorithm}");
+    }
+    // No key was looked up for any of them.
+    assert!(world.idp.requests().is_empty());
+}
+
+/// golang-jwt, go-jose: a token of dots is split without limit.
+#[tokio::test]
+async fn cve_2025_30204_a_token_of_dots_is_not_split() {
+    let world = World::new(ENGINEERS).await;
+    for token in [".".repeat(16 * 1024), ".".repeat(256 * 1024), "..".to_owned(), "a.".repeat(8000)] {
+        assert_eq!(refusal(&world, token).await, Reason::MalformedCredential);
+    }
+}
+
+/// oauth2-proxy (GHSA-c5c4-8r6x-56w3): `a@evil@allowed.com` passes as an address of allowed.com.
+#[tokio::test]
+async fn ghsa_c5c4_8r6x_56w3_an_address_has_one_domain() {
+    let policy = r#"
+[[policies]]
+name = "staff"
+match = { issuer = "idp", email_domain = ["corp.example", "bücher.example"] }
+grant = { models = "all", tier = "standard", ttl = "1h" }
+"#;
+    let world = World::new(policy).await;
+    let exchange = async |email: &str, verified: serde_json::Value| {
+        let mint = world.engineer("alice").claim("email", email);
+        world.exchange(mint.claim("email_verified", verified).id_token()).await
+    };
+    for email in [
+        "a@corp.example",
+        "a@CORP.example",
+        "a+b@corp.example",
+        "a@xn--bcher-kva.example",
+        "a@BÜCHER.example",
+    ] {
+        exchange(email, true.into()).await.unwrap_or_else(|error| panic!("{email}: {error}"));
+    }
+    for email in [
+        "a@evil.example@corp.example",
+        "a@corp.example@evil.example",
+        "\"a@evil.example\"@corp.example",
+        "a@corp.example.",
+        "a@.corp.example",
+        "a@evil.corp.example",
+        "a@evilcorp.example",
+        "corp.example",
+        "@corp.example",
+        "a@",
+        "a@corp.example ",
+        "a@corp.example\r\n",
+        "a@corp%2eexample",
+        "a@evil.example,b@corp.example",
+        "<a@corp.example>",
+        "a@127.0.0.1",
+    ] {
+        assert!(exchange(email, true.into()).await.is_err(), "{email}");
+    }
+    for unverified in [false.into(), "true".into(), 1.into(), serde_json::Value::Null] {
+        assert!(exchange("a@corp.example", unverified).await.is_err());
+    }
+}
+
+/// A deny rule that cannot tell whom it is about refuses.
+#[tokio::test]
+async fn what_a_deny_rule_cannot_tell_it_refuses() {
+    let policies = r#"
+[[policies]]
+name = "competitors"
+match = { issuer = "idp", email_domain = "evil.example" }
+effect = "deny"
+
+[[policies]]
+name = "leavers"
+match = { issuer = "idp", groups = "leaving" }
+effect = "deny"
+
+[[policies]]
+name = "everybody-else"
+match = { issuer = "idp", subject = "user-*" }
+grant = { models = "all", tier = "standard", ttl = "1h" }
+"#;
+    let world = World::new(policies).await;
+    let user = || world.idp.mint("user-1").audience("portunus").ttl(Duration::from_secs(600));
+    world.exchange(user().id_token()).await.unwrap();
+    let refused = [
+        user().claim("email", "a@evil.example").claim("email_verified", true),
+        user().claim("email", "a@other.example").claim("email_verified", false),
+        user().claim("email", "a@other.example"),
+        user().claim("groups", vec!["leaving"]),
+        user().claim("groups", "leaving"),
+        user().claim("groups", serde_json::json!(["a", 1])),
+        user().claim("_claim_names", serde_json::json!({"groups": "src1"})),
+        user().claim("hasgroups", true),
+    ];
+    for mint in refused {
+        let token = mint.id_token();
+        assert_eq!(refusal(&world, token).await, Reason::NoPolicy);
+    }
+    let outcomes = world.events();
+    assert_eq!(outcomes.last().unwrap().outcome, Outcome::Refused(Reason::NoPolicy));
+    world.exchange(user().claim("groups", vec!["eng"]).id_token()).await.unwrap();
+}
+
+/// A logout token says that somebody left, not that they are here.
+#[tokio::test]
+async fn a_logout_token_is_no_identity_token() {
+    let world = World::new(ENGINEERS).await;
+    let events = serde_json::json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let token = world.engineer("alice").claim("events", events).id_token();
+    assert_eq!(refusal(&world, token).await, Reason::WrongClaims);
+    let future = world.engineer("alice").fault(TokenFault::NotYetValid).id_token();
+    assert_eq!(refusal(&world, future).await, Reason::NotYetValid);
+}

@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use portunus_auth_core::audit::{EventKind, MemorySink};
 use portunus_auth_core::clock::ManualClock;
-use portunus_auth_core::{AuditEvent, BearerToken, Clock, SecretSource};
+use portunus_auth_core::{AuditEvent, BearerToken, SecretSource};
 use portunus_keyserver::{
     Config, ExchangeError, IssuedKey, KeyServer, Parts, Peer, SetupError, TokenKind, TokenRequest, router,
 };
@@ -130,10 +130,6 @@ impl World {
         let about_keys =
             |event: &AuditEvent| !matches!(event.kind, EventKind::JwksRefreshed | EventKind::JwksFailed);
         self.audit.events().into_iter().filter(about_keys).collect()
-    }
-
-    pub(crate) fn now(&self) -> SystemTime {
-        self.clock.now()
     }
 
     pub(crate) fn pass(&self, seconds: u64) {
@@ -298,4 +294,10 @@ impl Store for Switch {
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
         self.on()?.subscribe(channel).await
     }
+}
+
+/// Fetches a document of the identity provider.
+pub(crate) async fn get(url: &str) -> String {
+    let response = reqwest::get(url).await.unwrap();
+    String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap()
 }
