@@ -187,13 +187,15 @@ async fn a_file_that_has_gone_is_not_replaced_by_an_empty_one() {
 
 #[tokio::test]
 async fn what_has_ended_leaves_the_file() {
-    let Subject { store, clock, path: _path, .. } = subject();
+    let Subject { store, clock, disk, path: _path } = subject();
+    disk.hold();
     let end = Some(clock.now() + Duration::from_secs(60));
     let keys: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
     let mut puts: Vec<_> = keys.iter().map(|key| Box::pin(unconstrained(store.put(key, b"", end)))).collect();
     for put in &mut puts {
-        let _ = ask(put.as_mut());
+        assert!(ask(put.as_mut()).is_pending());
     }
+    disk.release();
     for put in puts {
         put.await.unwrap();
     }

