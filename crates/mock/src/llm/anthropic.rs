@@ -144,12 +144,12 @@ impl Wire for Anthropic {
             500.. => "api_error",
             _ => "invalid_request_error",
         };
-        let mut body = json!({"type": "error", "error": {"type": r#type, "message": failure.message}});
-        // The documented 401 is the one error without it.
-        if faithful || failure.status != 401 {
-            body["request_id"] = request_id.into();
-        }
-        write(&body)
+        write(&Error {
+            r#type: "error",
+            error: ErrorBody { r#type, message: &failure.message },
+            // The documented 401 is the one error without it.
+            request_id: (faithful || failure.status != 401).then_some(request_id),
+        })
     }
 
     fn models(&self) -> Vec<u8> {
@@ -211,4 +211,19 @@ struct Usage {
     cache_read_input_tokens: u64,
     output_tokens: u64,
     service_tier: &'static str,
+}
+
+/// Its members are in the order of the documentation, whose bodies are compared as text.
+#[derive(Serialize)]
+struct Error<'a> {
+    r#type: &'static str,
+    error: ErrorBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    r#type: &'static str,
+    message: &'a str,
 }

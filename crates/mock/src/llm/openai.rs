@@ -161,12 +161,13 @@ impl Wire for OpenAi {
             (529, false) => ("server_error", Some("overloaded")),
             (_, false) => ("api_error", Some("error")),
         };
-        write(&json!({"error": {"message": failure.message, "type": r#type, "param": null, "code": code}}))
+        write(&Error { error: ErrorBody { message: &failure.message, r#type, param: (), code } })
     }
 
     fn models(&self) -> Vec<u8> {
         let model = |id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "mock"});
-        write(&json!({"object": "list", "data": ["mock-model", "gpt-4o", "gpt-4o-mini"].map(model)}))
+        let models = ["mock-model", "gpt-4o", "gpt-4o-mini"].map(model);
+        write(&json!({"object": "list", "data": models}))
     }
 }
 
@@ -284,4 +285,18 @@ impl Usage {
             completion_tokens_details: CompletionDetails::default(),
         }
     }
+}
+
+/// Its members are in the order of the documentation, whose bodies are compared as text.
+#[derive(Serialize)]
+struct Error<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: (),
+    code: Option<&'static str>,
 }
