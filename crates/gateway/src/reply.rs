@@ -1,5 +1,6 @@
 //! The one place that turns a refusal into an answer and names a status.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,76 +75,75 @@ impl Refusal {
         }
     }
 
-    /// The answer, worded as the caller's provider would word it. What it says is for the caller to
-    /// act on; what only helps an attacker stays in the audit.
+    /// The answer, worded as the caller's provider would word it.
     pub(crate) fn answer(&self, dialect: Dialect, id: RequestId) -> Response<Body> {
-        let (kind, message): (ErrorKind, &str) = match self {
-            Self::AuditFull => (ErrorKind::Unavailable, "The gateway is overloaded. Try again later."),
-            Self::Route(NoRoute::UnknownPath) => (
-                ErrorKind::NotFound,
-                "Unknown route. Base URLs end in /v1 for OpenAI clients and before /v1 for Anthropic clients.",
-            ),
-            Self::Route(NoRoute::WrongMethod(_)) => {
-                (ErrorKind::MethodNotAllowed, "This route takes POST requests only.")
+        let (kind, message) = self.words();
+        let mut answer = answer(dialect, kind, &message, id);
+        let headers = answer.headers_mut();
+        match self {
+            Self::Route(NoRoute::WrongMethod(allowed)) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::BadHead(what) => (ErrorKind::InvalidRequest, what),
-            Self::HeadTooLarge => (ErrorKind::HeadTooLarge, "The request's headers are too large."),
-            Self::Auth(AuthError::Unavailable(_)) => {
-                (ErrorKind::Unavailable, "Authentication is unavailable. Try again later.")
-            }
-            Self::Auth(AuthError::Ambiguous) => {
-                (ErrorKind::InvalidRequest, "The request carries more than one credential. Send exactly one.")
-            }
-            Self::Auth(_) => (
-                ErrorKind::Authentication,
-                "Invalid credential. Obtain a new key and send it as a Bearer token.",
-            ),
-            Self::BodyTooLarge(limit) => return too_large(dialect, *limit, id),
-            Self::BodyTimeout => (ErrorKind::Timeout, "The request's body did not arrive in time."),
-            Self::BodyBroken => {
-                (ErrorKind::InvalidRequest, "The request's body ended before it was complete.")
-            }
-            Self::BadBody(error) => {
-                return answer(dialect, ErrorKind::InvalidRequest, &error.to_string(), id);
-            }
-            Self::Denied(denied) => return answer(dialect, ErrorKind::Permission, &denied.to_string(), id),
             Self::RateLimited(wait) => {
-                let mut answer = answer(
-                    dialect,
-                    ErrorKind::RateLimited,
-                    "Rate limit reached for this key's tier. Wait as long as `retry-after` says.",
-                    id,
-                );
                 // Whole seconds, rounded up: a client that waits as told must find room.
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-                return answer;
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
-            Self::UnknownModel => (
-                ErrorKind::ModelNotFound,
-                "The model does not exist here, or is not served in this API. Ask for one that is configured.",
-            ),
-            Self::Credential(_) => {
-                (ErrorKind::Unavailable, "The gateway could not obtain a credential for the provider.")
+            _ if kind == ErrorKind::Authentication => {
+                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(WWW_AUTHENTICATE, challenge);
             }
-            Self::Unreachable(_) => (ErrorKind::BadGateway, "The provider could not be reached."),
-            Self::UpstreamTimeout => (ErrorKind::GatewayTimeout, "The provider did not answer in time."),
-        };
-        let mut answer = answer(dialect, kind, message, id);
-        if kind == ErrorKind::Authentication {
-            answer
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
-        }
-        if let Self::Route(NoRoute::WrongMethod(allowed)) = self {
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            _ => {}
         }
         answer
     }
-}
 
-fn too_large(dialect: Dialect, limit: usize, id: RequestId) -> Response<Body> {
-    answer(dialect, ErrorKind::TooLarge, &format!("The request's body is larger than {limit} bytes."), id)
+    /// What it says is for the caller to act on; what only helps an attacker stays in the audit.
+    fn words(&self) -> (ErrorKind, Cow<'static, str>) {
+        use ErrorKind as K;
+        let (kind, message) = match self {
+            Self::AuditFull => (K::Unavailable, "The gateway is overloaded. Try again later."),
+            Self::Route(NoRoute::UnknownPath) => (
+                K::NotFound,
+                "Unknown route. Base URLs end in /v1 for OpenAI clients and before /v1 for Anthropic clients.",
+            ),
+            Self::Route(NoRoute::WrongMethod(_)) => {
+                (K::MethodNotAllowed, "This route takes POST requests only.")
+            }
+            Self::BadHead(what) => (K::InvalidRequest, *what),
+            Self::HeadTooLarge => (K::HeadTooLarge, "The request's headers are too large."),
+            Self::Auth(AuthError::Unavailable(_)) => {
+                (K::Unavailable, "Authentication is unavailable. Try again later.")
+            }
+            Self::Auth(AuthError::Ambiguous) => {
+                (K::InvalidRequest, "The request carries more than one credential. Send exactly one.")
+            }
+            Self::Auth(_) => {
+                (K::Authentication, "Invalid credential. Obtain a new key and send it as a Bearer token.")
+            }
+            Self::BodyTooLarge(limit) => {
+                return (K::TooLarge, format!("The request's body is larger than {limit} bytes.").into());
+            }
+            Self::BodyTimeout => (K::Timeout, "The request's body did not arrive in time."),
+            Self::BodyBroken => (K::InvalidRequest, "The request's body ended before it was complete."),
+            Self::BadBody(error) => return (K::InvalidRequest, error.to_string().into()),
+            Self::Denied(denied) => return (K::Permission, denied.to_string().into()),
+            Self::RateLimited(_) => (
+                K::RateLimited,
+                "Rate limit reached for this key's tier. Wait as long as `retry-after` says.",
+            ),
+            Self::UnknownModel => (
+                K::ModelNotFound,
+                "The model does not exist here, or is not served in this API. Ask for a configured one.",
+            ),
+            Self::Credential(_) => {
+                (K::Unavailable, "The gateway could not obtain a credential for the provider.")
+            }
+            Self::Unreachable(_) => (K::BadGateway, "The provider could not be reached."),
+            Self::UpstreamTimeout => (K::GatewayTimeout, "The provider did not answer in time."),
+        };
+        (kind, message.into())
+    }
 }
 
 fn answer(dialect: Dialect, kind: ErrorKind, message: &str, id: RequestId) -> Response<Body> {

@@ -78,70 +78,9 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn toml(folder: &str, listen: SocketAddr, provider_url: &str, issuer: &str) -> String {
-    format!(
-        r#"[server]
-listen = "{listen}"
-
-[state]
-url = "file:{folder}/keys.redb"
-
-[audit]
-file = "{folder}/{AUDIT}"
-
-[key_server]
-audience = "{AUDIENCE}"
-token_ttl = "8h"
-admin = {{ bearer_token = "${{file:{folder}/admin.key}}" }}
-
-[[issuers]]
-name = "mock-idp"
-issuer = "{issuer}"
-tenant = "demo"
-
-[[policies]]
-name = "engineers"
-match = {{ issuer = "mock-idp", groups = ["eng"] }}
-grant = {{ models = ["gpt-4o*", "claude-*", "limited"], tools = "all", tier = "standard", ttl = "8h" }}
-
-[[tiers]]
-name = "standard"
-requests_per_minute = 600
-
-[[providers]]
-name = "mock-openai"
-provider_type = "openai"
-base_url = "{provider_url}/v1"
-api_key = "${{file:{folder}/provider.key}}"
-
-[[providers]]
-name = "mock-anthropic"
-provider_type = "anthropic"
-base_url = "{provider_url}"
-api_key = "${{file:{folder}/provider.key}}"
-
-# The mock accepts this provider's key exactly once.
-[[providers]]
-name = "mock-once"
-provider_type = "openai"
-base_url = "{provider_url}/v1"
-api_key = "${{file:{folder}/limited.key}}"
-
-[[models]]
-name = "gpt-4o*"
-provider_model = "mock-openai/*"
-
-[[models]]
-name = "claude-*"
-provider_model = "mock-anthropic/*"
-
-[[models]]
-name = "limited"
-provider_model = "mock-once/limited"
-
-# Served, but granted to nobody.
-[[models]]
-name = "forbidden-model"
-provider_model = "mock-openai/forbidden-model"
-"#
-    )
+    include_str!("portunus.toml")
+        .replace("@FOLDER@", folder)
+        .replace("@LISTEN@", &listen.to_string())
+        .replace("@PROVIDER@", provider_url)
+        .replace("@ISSUER@", issuer)
 }

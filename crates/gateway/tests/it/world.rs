@@ -148,76 +148,9 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 pub(crate) fn config(folder: &Path, mock: &str, issuer: &str, server: &str) -> String {
-    let folder = folder.display();
-    format!(
-        r#"
-[server]
-listen = "127.0.0.1:0"
-workers = 2
-{server}
-
-[state]
-url = "file:{folder}/keys.redb"
-
-[audit]
-file = "{folder}/audit.jsonl"
-
-[key_server]
-audience = "portunus"
-token_ttl = "1h"
-admin = {{ bearer_token = "${{env:ADMIN}}" }}
-
-[[issuers]]
-name = "idp"
-issuer = "{issuer}"
-tenant = "acme"
-
-[[policies]]
-name = "engineers"
-match = {{ issuer = "idp", groups = ["eng"] }}
-grant = {{ models = ["gpt-4o*", "claude-*", "renamed", "gone"], tools = ["get_weather"], tier = "standard", ttl = "1h" }}
-
-[[tiers]]
-name = "standard"
-requests_per_minute = "unlimited"
-
-[[tiers]]
-name = "slow"
-requests_per_minute = 3
-
-[[keys]]
-name = "batch"
-tenant = "acme"
-key = "${{env:STATIC_KEY}}"
-grant = {{ models = ["gpt-4o"], tier = "standard" }}
-
-[[providers]]
-name = "mock-openai"
-provider_type = "openai"
-base_url = "{mock}/v1"
-api_key = "${{env:PROVIDER_SECRET}}"
-
-[[providers]]
-name = "mock-anthropic"
-provider_type = "anthropic"
-base_url = "{mock}"
-api_key = "${{env:PROVIDER_SECRET}}"
-
-[[models]]
-name = "gpt-4o*"
-provider_model = "mock-openai/*"
-
-[[models]]
-name = "claude-*"
-provider_model = "mock-anthropic/*"
-
-[[models]]
-name = "renamed"
-provider_model = "mock-openai/gpt-4o \"quoted\""
-
-[[models]]
-name = "secret-model"
-provider_model = "mock-openai/gpt-4o"
-"#
-    )
+    include_str!("world.toml")
+        .replace("@SERVER@", server)
+        .replace("@FOLDER@", &folder.to_string_lossy())
+        .replace("@MOCK@", mock)
+        .replace("@ISSUER@", issuer)
 }
