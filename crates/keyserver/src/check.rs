@@ -121,19 +121,13 @@ impl IssuerConfig {
             return Err(problems);
         };
         let mut issuer = Issuer::new(&self.name, &self.issuer, self.tenant.clone(), audiences);
-        if let Some(algorithms) = &self.algorithms {
-            issuer = issuer.algorithms(algorithms.iter().copied());
-        }
-        if let Some(OneOrMany(parties)) = &self.authorized_parties {
-            issuer = issuer.authorized_parties(parties.iter().cloned());
-        }
-        if let Some(Ttl(age)) = self.max_token_age {
-            issuer = issuer.max_token_age(age);
-        }
-        if let Some(Ttl(leeway)) = self.leeway {
-            issuer = issuer.leeway(leeway);
-        }
-        let source = Source { name: issuer.name().clone(), url: self.issuer.clone(), jwks_uri };
+        issuer
+            .authorized_parties
+            .extend(self.authorized_parties.iter().flat_map(|parties| parties.0.clone()));
+        issuer.algorithms = self.algorithms.clone().unwrap_or(issuer.algorithms);
+        issuer.leeway = self.leeway.map_or(issuer.leeway, Ttl::get);
+        issuer.max_token_age = self.max_token_age.map_or(issuer.max_token_age, Ttl::get);
+        let source = Source { name: issuer.name.clone(), url: self.issuer.clone(), jwks_uri };
         Ok((issuer, source))
     }
 }

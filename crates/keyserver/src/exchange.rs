@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::rand::SystemRandom;
 use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::{BearerToken, BoxError, Grant, KeyId, Outcome, Reason, Trail};
+use portunus_store::StoreError;
 use tracing::instrument;
 
 use crate::identity::Identity;
 use crate::index::InsertError;
 use crate::issuer::TokenKind;
 use crate::key::{TempKey, is_ours};
-use crate::keys::KeyRecord;
+use crate::keys::{KeyRecord, new_id};
 use crate::policy::Decision;
-use crate::replay::SpendError;
 use crate::scope::{self, Scope};
 use crate::server::{KeyServer, NotIdentified};
 
@@ -98,13 +98,12 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
-    fn store(error: portunus_store::StoreError) -> Self {
-        Self::Unavailable { reason: Reason::StoreUnavailable, source: error.into() }
+    pub(crate) fn unavailable(reason: Reason, source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { reason, source: source.into() }
     }
 
-    /// Nothing is decided that cannot be audited.
-    pub(crate) fn audit(full: portunus_auth_core::AuditFull) -> Self {
-        Self::Unavailable { reason: Reason::Internal, source: full.into() }
+    fn store(error: StoreError) -> Self {
+        Self::unavailable(Reason::StoreUnavailable, error)
     }
 
     /// What the audit says.
@@ -147,15 +146,16 @@ pub(crate) async fn exchange(
     if request.audiences.iter().any(|audience| *audience != server.0.audience) {
         return Err(ExchangeError::InvalidTarget);
     }
-    let scope = request.scope.as_deref().map(Scope::parse).transpose();
-    let scope = scope.map_err(|_| ExchangeError::InvalidScope)?;
-
+    let scope = match &request.scope {
+        Some(text) => Some(Scope::parse(text).ok_or(ExchangeError::InvalidScope)?),
+        None => None,
+    };
     let identity = verify(server, request).await?;
     trail.event().actor = Some(Actor::Identity(identity.id().clone()));
     let decision = decide(server, &identity, request, scope.as_ref())?;
     trail.event().target.policy = Some(decision.policy.clone());
     spend(server, &identity, &decision).await?;
-    let (key, record) = mint(&identity, decision)?;
+    let (key, record) = mint(&identity, decision, server.now())?;
     trail.event().target.jti = Some(record.jti.clone());
     insert(server, key, record).await
 }
@@ -164,14 +164,13 @@ async fn verify(server: &KeyServer, request: &TokenRequest) -> Result<Identity, 
     if is_ours(&request.subject_token) {
         return Err(ExchangeError::BadSubject(Reason::UnsupportedGrant));
     }
-    server.identify(&request.subject_token, request.kind).await.map(|(identity, _)| identity).map_err(|why| {
-        match why {
-            NotIdentified::Refused(refused) => ExchangeError::BadSubject(refused.into()),
-            NotIdentified::Unavailable(down) => {
-                ExchangeError::Unavailable { reason: Reason::IssuerUnavailable, source: down.into() }
-            }
+    match server.identify(&request.subject_token, request.kind).await {
+        Ok((identity, _)) => Ok(identity),
+        Err(NotIdentified::Refused(refused)) => Err(ExchangeError::BadSubject(refused.into())),
+        Err(NotIdentified::Unavailable(down)) => {
+            Err(ExchangeError::unavailable(Reason::IssuerUnavailable, down))
         }
-    })
+    }
 }
 
 fn decide(
@@ -180,32 +179,29 @@ fn decide(
     request: &TokenRequest,
     scope: Option<&Scope>,
 ) -> Result<Decision, ExchangeError> {
-    let now = server.now();
-    let decision = server.decide(identity, request.policy.as_deref(), now);
-    let decision = decision.map_err(|_| ExchangeError::BadSubject(Reason::NoPolicy))?;
-    let end = request.ttl.map(|ttl| end_of(now, ttl).ok_or(ExchangeError::Malformed)).transpose()?;
-    let grant = scope::narrow(&decision.grant, scope, end).map_err(|_| ExchangeError::InvalidScope)?;
+    let decision = server.decide(identity, request.policy.as_deref(), request.ttl);
+    let decision = decision.ok_or(ExchangeError::BadSubject(Reason::NoPolicy))?;
+    let grant = scope::narrow(&decision.grant, scope).ok_or(ExchangeError::InvalidScope)?;
     Ok(Decision { grant, ..decision })
 }
 
 /// Before the key exists: of two exchanges at once, one must fail.
 async fn spend(server: &KeyServer, identity: &Identity, decision: &Decision) -> Result<(), ExchangeError> {
-    if decision.reusable {
+    if decision.reusable || server.0.replay.spend(identity).await.map_err(ExchangeError::store)? {
         return Ok(());
     }
-    server.0.replay.spend(identity).await.map_err(|why| match why {
-        SpendError::Replayed => ExchangeError::BadSubject(Reason::ReplayedToken),
-        SpendError::Store(error) => ExchangeError::store(error),
-    })
+    Err(ExchangeError::BadSubject(Reason::ReplayedToken))
 }
 
-fn mint(identity: &Identity, decision: Decision) -> Result<(TempKey, KeyRecord), ExchangeError> {
-    let key = TempKey::mint(&SystemRandom::new()).map_err(|no_randomness| ExchangeError::Unavailable {
-        reason: Reason::Internal,
-        source: no_randomness.into(),
-    })?;
+fn mint(
+    identity: &Identity,
+    decision: Decision,
+    now: SystemTime,
+) -> Result<(TempKey, KeyRecord), ExchangeError> {
+    let key = TempKey::mint(&SystemRandom::new())
+        .map_err(|no_randomness| ExchangeError::unavailable(Reason::Internal, no_randomness))?;
     let record = KeyRecord {
-        jti: KeyId(uuid::Uuid::now_v7().to_string().into()),
+        jti: new_id(now),
         owner: (**identity.id()).clone(),
         grant: decision.grant,
         policy: decision.policy,
@@ -228,10 +224,4 @@ async fn insert(server: &KeyServer, key: TempKey, record: KeyRecord) -> Result<I
         scope: scope::describe(&grant),
         grant,
     })
-}
-
-/// Whole seconds, as [`crate::policy`] counts them.
-fn end_of(now: SystemTime, ttl: Duration) -> Option<SystemTime> {
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds.checked_add(ttl.as_secs())?))
 }

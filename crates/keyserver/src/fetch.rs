@@ -17,9 +17,6 @@ pub(crate) enum FetchError {
     /// Anything but 200, redirects included.
     #[error("answered with status {0}")]
     Status(u16),
-    /// Longer than allowed.
-    #[error("answered with too long a document")]
-    TooLarge,
     /// It answered, but not with the document in question.
     #[error("answered with an unusable document: {0}")]
     Unusable(&'static str),
@@ -66,7 +63,7 @@ impl Fetch {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > limit {
-                return Err(FetchError::TooLarge);
+                return Err(FetchError::Unusable("too long"));
             }
             body.extend_from_slice(&chunk);
         }

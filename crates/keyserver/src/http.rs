@@ -152,37 +152,37 @@ fn issued(key: &IssuedKey) -> Response {
     )
 }
 
-/// RFC 6749 section 5.2. Both texts are fixed, so that nothing of the request or of its reasons gets out.
+/// RFC 6749 section 5.2.
 #[derive(Serialize)]
-struct Problem {
+struct Problem<'a> {
     error: &'static str,
-    error_description: &'static str,
+    /// A fixed text: nothing of the request, or of what exactly was wrong with it, gets out.
+    error_description: &'a str,
 }
 
-fn problem(status: StatusCode, error: &'static str, error_description: &'static str) -> Response {
+fn problem(status: StatusCode, error: &'static str, error_description: &str) -> Response {
     json(status, &Problem { error, error_description })
 }
 
 fn refused(error: &ExchangeError) -> Response {
-    let bad = |error, says| problem(StatusCode::BAD_REQUEST, error, says);
-    match error {
-        ExchangeError::Malformed => bad("invalid_request", "the request is malformed"),
-        ExchangeError::TooLarge => {
-            problem(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the request is too large")
+    let (status, code, wait) = match error {
+        ExchangeError::Malformed | ExchangeError::BadSubject(_) => {
+            (StatusCode::BAD_REQUEST, "invalid_request", None)
         }
-        ExchangeError::BadSubject(_) => bad("invalid_request", "the subject token is not acceptable"),
-        ExchangeError::UnsupportedGrantType => {
-            bad("unsupported_grant_type", "only token exchange is supported")
-        }
-        ExchangeError::InvalidScope => bad("invalid_scope", "the scope is unknown or not granted"),
-        ExchangeError::InvalidTarget => bad("invalid_target", "the audience or resource is not served here"),
+        ExchangeError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", None),
+        ExchangeError::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type", None),
+        ExchangeError::InvalidScope => (StatusCode::BAD_REQUEST, "invalid_scope", None),
+        ExchangeError::InvalidTarget => (StatusCode::BAD_REQUEST, "invalid_target", None),
         ExchangeError::TooManyKeys { retry_after } => {
-            let says = "too many live keys; wait, or have one revoked";
-            let response = problem(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", says);
-            retry_after_seconds(response, retry_after.as_secs())
+            (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", Some(retry_after.as_secs()))
         }
-        ExchangeError::Unavailable { .. } => unavailable(),
+        ExchangeError::Unavailable { .. } => return unavailable(),
+    };
+    let mut response = problem(status, code, &error.to_string());
+    if let Some(seconds) = wait {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
 }
 
 fn answer_revocation(revoked: &Result<usize, StoreError>) -> Response {
@@ -203,12 +203,8 @@ fn not_admin() -> Response {
 
 fn unavailable() -> Response {
     let says = "the key server cannot answer now";
-    let response = problem(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", says);
-    retry_after_seconds(response, TRY_AGAIN)
-}
-
-fn retry_after_seconds(mut response: Response, seconds: u64) -> Response {
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", says);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN));
     response
 }
 

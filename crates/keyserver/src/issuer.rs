@@ -11,13 +11,6 @@ use crate::jose::{Algorithm, Refused, UnverifiedJwt, sha256};
 use crate::json;
 use crate::jwk::KeySet;
 
-/// How far an issuer's clock may be from ours. A token is accepted this much past its `exp`, so a
-/// replay guard remembers it for as much longer.
-pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-
-/// The longest time between `iat` and `exp`.
-pub(crate) const DEFAULT_TOKEN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The longest subject, in bytes. OpenID Connect Core section 2 allows 255 characters.
 const MAX_SUBJECT: usize = 512;
 
@@ -62,19 +55,30 @@ pub enum TokenKind {
 
 /// An issuer whose tokens are believed: for one tenant, for our audiences, by its own algorithms.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Issuer {
-    name: Arc<str>,
-    url: String,
-    tenant: TenantId,
-    audiences: Audiences,
-    authorized_parties: Vec<String>,
-    algorithms: Vec<Algorithm>,
-    leeway: Duration,
-    max_token_age: Duration,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Its name in tokens (`iss`), character by character.
+    pub url: String,
+    /// Whose users it knows.
+    pub tenant: TenantId,
+    /// Whom its tokens must be for, and for nobody else.
+    pub audiences: Audiences,
+    /// Clients of the issuer (`azp`) that may have requested a token. A token that names one must name one
+    /// of these, or one of our audiences.
+    pub authorized_parties: Vec<String>,
+    /// What its tokens may be signed with.
+    pub algorithms: Vec<Algorithm>,
+    /// The tolerated difference between its clock and ours.
+    pub leeway: Duration,
+    /// The longest time between `iat` and `exp`.
+    pub max_token_age: Duration,
 }
 
 impl Issuer {
-    /// An issuer known to us as `name`, whose tokens say exactly `url` as their `iss`.
+    /// An issuer with no authorized parties, [`Algorithm::DEFAULT`], a leeway of 30 seconds, and tokens that
+    /// last a day at most.
     pub fn new(name: &str, url: &str, tenant: TenantId, audiences: Audiences) -> Self {
         Self {
             name: name.into(),
@@ -83,53 +87,10 @@ impl Issuer {
             audiences,
             authorized_parties: Vec::new(),
             algorithms: Algorithm::DEFAULT.to_vec(),
-            leeway: DEFAULT_LEEWAY,
-            max_token_age: DEFAULT_TOKEN_AGE,
+            // A replay guard remembers a token this much longer than its `exp`.
+            leeway: Duration::from_secs(30),
+            max_token_age: Duration::from_secs(24 * 60 * 60),
         }
-    }
-
-    /// Only these algorithms, in place of [`Algorithm::DEFAULT`].
-    #[must_use]
-    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.algorithms = algorithms.into_iter().collect();
-        self
-    }
-
-    /// The tolerated difference between clocks, in place of 30 seconds.
-    #[must_use]
-    pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway;
-        self
-    }
-
-    /// The longest time between `iat` and `exp`, in place of 24 hours.
-    #[must_use]
-    pub fn max_token_age(mut self, age: Duration) -> Self {
-        self.max_token_age = age;
-        self
-    }
-
-    /// Other clients of the issuer (`azp`) that may have requested the token. Without this, a token that
-    /// names an authorized party must name one of our audiences.
-    #[must_use]
-    pub fn authorized_parties(mut self, parties: impl IntoIterator<Item = String>) -> Self {
-        self.authorized_parties = parties.into_iter().collect();
-        self
-    }
-
-    /// Its name in the configuration.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Its name in tokens (`iss`).
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Whether its tokens may be signed so. Asked before any key is looked up or fetched.
-    pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
-        self.algorithms.contains(&algorithm)
     }
 
     /// Verifies a token: kind, algorithm, key, signature, issuer, audience, times.
@@ -148,7 +109,7 @@ impl Issuer {
             Some("at+jwt") if kind != TokenKind::Identity => true,
             _ => return Err(Refused::WrongType),
         };
-        let claims = json::object(keys.open(jwt, &self.algorithms)?)?;
+        let claims = json::object(keys.open(jwt, &self.algorithms)?).ok_or(Refused::Malformed)?;
         if text(&claims, "iss")? != self.url {
             return Err(Refused::UnknownIssuer);
         }

@@ -98,12 +98,6 @@ impl From<Refused> for Reason {
     }
 }
 
-impl From<json::NotStrict> for Refused {
-    fn from(json::NotStrict: json::NotStrict) -> Self {
-        Self::Malformed
-    }
-}
-
 /// A signed JWT (RFC 7519) in compact form (RFC 7515 section 7.1) whose signature nobody has checked.
 ///
 /// What it says is good for finding its issuer's keys, and for nothing else.
@@ -137,7 +131,7 @@ impl<'a> UnverifiedJwt<'a> {
         };
         let decode = |piece: &str| URL_SAFE_NO_PAD.decode(piece).map_err(|_| Refused::Malformed);
         let signed = &text[..header.len() + 1 + payload.len()];
-        let mut header = json::object(&decode(header)?)?;
+        let mut header = json::object(&decode(header)?).ok_or(Refused::Malformed)?;
         // An extension that must be understood is not (RFC 7515 section 4.1.11, RFC 7797 section 7).
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Refused::Malformed);
@@ -164,7 +158,7 @@ impl<'a> UnverifiedJwt<'a> {
     /// [`Refused::Malformed`] when the payload is no strict JSON object, [`Refused::WrongClaims`] when it
     /// names no issuer.
     pub fn issuer(&self) -> Result<String, Refused> {
-        match json::object(&self.payload)?.remove("iss") {
+        match json::object(&self.payload).ok_or(Refused::Malformed)?.remove("iss") {
             Some(Value::String(issuer)) => Ok(issuer),
             _ => Err(Refused::WrongClaims),
         }

@@ -64,7 +64,7 @@ impl KeySet {
         if text.len() > MAX_SET {
             return Err(BadKeySet::TooLarge);
         }
-        let mut set = json::object(text).map_err(|_| BadKeySet::Malformed)?;
+        let mut set = json::object(text).ok_or(BadKeySet::Malformed)?;
         let Some(Value::Array(members)) = set.remove("keys") else {
             return Err(BadKeySet::Malformed);
         };

@@ -245,8 +245,7 @@ impl Shared {
         let address = issuer_url(&format!("{base}/.well-known/openid-configuration"))
             .map_err(|_| FetchError::Unusable("no discovery below this issuer"))?;
         let document = self.fetch.get(&address, MAX_DISCOVERY).await?;
-        let document =
-            json::object(&document.body).map_err(|_| FetchError::Unusable("discovery is not JSON"))?;
+        let document = json::object(&document.body).ok_or(FetchError::Unusable("discovery is not JSON"))?;
         // Section 4.3: otherwise another issuer's keys would count as this one's.
         if document.get("issuer").and_then(Value::as_str) != Some(self.source.url.as_str()) {
             return Err(FetchError::Unusable("discovery names another issuer"));

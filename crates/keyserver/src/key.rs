@@ -175,21 +175,17 @@ impl From<KeyDigest> for String {
     }
 }
 
-/// The text is not 64 hexadecimal digits.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a digest has 64 hexadecimal digits")]
-pub struct BadDigest;
-
 impl TryFrom<String> for KeyDigest {
-    type Error = BadDigest;
+    type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, BadDigest> {
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const FORM: &str = "a digest has 64 hexadecimal digits";
         if text.len() != 64 || !text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(BadDigest);
+            return Err(FORM);
         }
         let mut digest = [0; 32];
         for (place, byte) in digest.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).map_err(|_| BadDigest)?;
+            *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).map_err(|_| FORM)?;
         }
         Ok(Self(digest))
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use portunus_auth_core::{AuthError, BearerToken, Clock, Grant, KeyId, Principal, PrincipalId, Via};
 use portunus_store::{Notice, Store, StoreError, Subscription};
 use serde::{Deserialize, Serialize};
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::expiring::Expiring;
 use crate::index::{Index, InsertError, Place, instant, json, parse, unix};
@@ -117,7 +118,7 @@ impl Keys {
         clock: Arc<dyn Clock>,
         pepper: Pepper,
     ) -> Result<(Arc<Self>, Listener), StoreError> {
-        let me = KeyId(uuid::Uuid::now_v7().to_string().into());
+        let me = new_id(clock.now());
         // First listen, then read: nothing can fall between.
         let subscription = store.subscribe(CHANNEL).await?;
         let keys = Arc::new(Self { store, clock, pepper, slots: Expiring::of_at_most(usize::MAX), me });
@@ -266,6 +267,13 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// A new public name: a UUID of version 7, which begins with the time.
+pub(crate) fn new_id(now: SystemTime) -> KeyId {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
+    KeyId(Uuid::new_v7(time).to_string().into())
 }
 
 async fn listen(keys: std::sync::Weak<Keys>, mut subscription: Subscription) {

@@ -35,6 +35,6 @@ pub use identity::Identity;
 pub use issuer::{Audiences, Issuer, NoAudience, TokenKind};
 pub use jose::{Algorithm, Refused, UnverifiedJwt};
 pub use jwk::{BadKeySet, KeySet};
-pub use key::{BadDigest, KeyDigest, PREFIX, Pepper, TempKey};
+pub use key::{KeyDigest, PREFIX, Pepper, TempKey};
 pub use keys::Revoke;
 pub use server::{KeyServer, Parts, Peer, SetupError};

@@ -68,11 +68,6 @@ pub(crate) struct Decision {
     pub(crate) reusable: bool,
 }
 
-/// No rule admits the identity, or one refuses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no policy admits this identity")]
-pub(crate) struct NotAdmitted;
-
 /// Whether a condition holds. What cannot be told grants nothing and refuses everything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
@@ -82,8 +77,8 @@ enum Holds {
 }
 
 impl Policies {
-    /// What the identity gets for at most `longest`: refused by any rule that denies it, else granted by
-    /// the first rule that is about it.
+    /// What the identity gets for at most `longest`: nothing if any rule denies it, else what the first
+    /// rule that is about it grants.
     ///
     /// A caller who names a rule gets what that rule and the first one both grant: rules come in an order
     /// so that an early one can hold somebody down, and naming a later one is no way around it.
@@ -93,28 +88,28 @@ impl Policies {
         named: Option<&str>,
         longest: Duration,
         now: SystemTime,
-    ) -> Result<Decision, NotAdmitted> {
+    ) -> Option<Decision> {
         let denies =
             |rule: &Rule| matches!(rule.effect, Effect::Deny) && rule.is_about(identity) != Holds::No;
         if self.rules.iter().any(denies) {
-            return Err(NotAdmitted);
+            return None;
         }
         let mut admitting = self.rules.iter().filter_map(|rule| match &rule.effect {
             Effect::Grant(terms) if rule.is_about(identity) == Holds::Yes => Some((&rule.name, terms)),
             _ => None,
         });
-        let (first_name, first) = admitting.next().ok_or(NotAdmitted)?;
+        let (first_name, first) = admitting.next()?;
         let (name, terms) = match named {
             Some(named) if named != &**first_name => {
-                let (name, terms) = admitting.find(|(name, _)| named == &***name).ok_or(NotAdmitted)?;
-                (name, first.both(terms).ok_or(NotAdmitted)?)
+                let (name, terms) = admitting.find(|(name, _)| named == &***name)?;
+                (name, first.both(terms)?)
             }
             _ => (first_name, first.clone()),
         };
-        Ok(Decision {
+        Some(Decision {
             policy: name.clone(),
             reusable: terms.reusable_subject_token,
-            grant: terms.grant(longest, now).ok_or(NotAdmitted)?,
+            grant: terms.grant(longest, now)?,
         })
     }
 }

@@ -7,17 +7,6 @@ use portunus_store::{Store, StoreError};
 use crate::identity::Identity;
 use crate::key::KeyDigest;
 
-/// Why a token is not spent now.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SpendError {
-    /// It was spent before.
-    #[error("the token was used before")]
-    Replayed,
-    /// The store could not tell.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Remembers spent tokens.
 ///
 /// May forget none before its issuer's leeway after `exp` has passed: a forgotten token can be replayed.
@@ -26,13 +15,10 @@ pub(crate) enum SpendError {
 pub(crate) struct Replay(pub(crate) Arc<dyn Store>);
 
 impl Replay {
-    /// Spends the token; of all who try, here and on every server that shares the store, one succeeds.
-    pub(crate) async fn spend(&self, identity: &Identity) -> Result<(), SpendError> {
+    /// Spends the token. `true`: of all who try, here and on every server that shares the store, to this
+    /// one alone.
+    pub(crate) async fn spend(&self, identity: &Identity) -> Result<bool, StoreError> {
         let key = format!("ks/spent/{}", KeyDigest(*identity.token()));
-        if self.0.put_if_absent(&key, b"1", Some(identity.forget_at())).await? {
-            Ok(())
-        } else {
-            Err(SpendError::Replayed)
-        }
+        self.0.put_if_absent(&key, b"1", Some(identity.forget_at())).await
     }
 }

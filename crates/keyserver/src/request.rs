@@ -51,7 +51,7 @@ fn from_form(body: &[u8]) -> Result<TokenRequest, ExchangeError> {
 
 fn from_json(body: &[u8]) -> Result<TokenRequest, ExchangeError> {
     let mut parameters = Parameters::default();
-    for (name, value) in json::object(body).map_err(|_| ExchangeError::Malformed)? {
+    for (name, value) in json::object(body).ok_or(ExchangeError::Malformed)? {
         match value {
             Value::String(text) => parameters.add(&name, text.into())?,
             Value::Number(number) if name == "ttl" => parameters.add(&name, number.to_string().into())?,

@@ -23,7 +23,7 @@ use crate::jose::{Refused, UnverifiedJwt};
 use crate::jwks::{IssuerDown, Jwks};
 use crate::key::{AdminToken, Pepper, TooShort, is_ours};
 use crate::keys::{Keys, Listener, Revoke};
-use crate::policy::{Decision, NotAdmitted, Policies};
+use crate::policy::{Decision, Policies};
 use crate::replay::Replay;
 use crate::verified::{Proof, VerifiedTokens};
 
@@ -197,7 +197,7 @@ impl KeyServer {
         if identity.expires_at() <= now {
             return Err(AuthError::Expired);
         }
-        let grant = self.decide(&identity, None, now).map_err(|_| AuthError::NotAdmitted)?.grant;
+        let grant = self.decide(&identity, None, None).ok_or(AuthError::NotAdmitted)?.grant;
         Ok(self.0.verified.remember(token, &identity, grant, proof, now))
     }
 
@@ -212,7 +212,8 @@ impl KeyServer {
     /// # Errors
     /// [`ExchangeError`].
     pub async fn exchange(&self, request: TokenRequest, from: Peer) -> Result<IssuedKey, ExchangeError> {
-        let mut trail = self.trail(EventKind::TokenDenied, from).map_err(ExchangeError::audit)?;
+        let trail = self.trail(EventKind::TokenDenied, from);
+        let mut trail = trail.map_err(|full| ExchangeError::unavailable(Reason::Internal, full))?;
         let result = exchange(self, &request, &mut trail).await;
         conclude(trail, &result);
         result
@@ -258,10 +259,11 @@ impl KeyServer {
     ) -> Result<(Identity, Proof), NotIdentified> {
         let jwt = UnverifiedJwt::read(token)?;
         let claimed = jwt.issuer()?;
-        let place = self.0.issuers.iter().position(|trusted| trusted.issuer.url() == claimed);
+        let place = self.0.issuers.iter().position(|trusted| trusted.issuer.url == claimed);
         let place = place.ok_or(Refused::UnknownIssuer)?;
         let Trusted { issuer, jwks } = &self.0.issuers[place];
-        if !issuer.allows(jwt.algorithm()) {
+        // Before any key is looked up or fetched.
+        if !issuer.algorithms.contains(&jwt.algorithm()) {
             return Err(Refused::UnsupportedAlgorithm.into());
         }
         let mut keys = jwks.current().await.map_err(NotIdentified::Unavailable)?;
@@ -275,13 +277,15 @@ impl KeyServer {
         Ok((found?, Proof { issuer: place, keys }))
     }
 
+    /// What the identity may be given, for at most `wanted` where that is said.
     pub(crate) fn decide(
         &self,
-        identity: &Identity,
+        who: &Identity,
         named: Option<&str>,
-        now: SystemTime,
-    ) -> Result<Decision, NotAdmitted> {
-        self.0.policies.decide(identity, named, self.0.longest, now)
+        wanted: Option<Duration>,
+    ) -> Option<Decision> {
+        let longest = wanted.map_or(self.0.longest, |wanted| wanted.min(self.0.longest));
+        self.0.policies.decide(who, named, longest, self.now())
     }
 
     /// Begins the one audit event of a request.

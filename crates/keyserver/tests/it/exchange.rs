@@ -79,6 +79,25 @@ async fn of_many_exchanges_of_one_token_one_succeeds() {
 }
 
 #[tokio::test]
+async fn whoever_hangs_up_leaves_one_event_too() {
+    let world = World::new(ENGINEERS).await;
+    world.idp.fail_next(1, portunus_mock::Fault::Hang);
+    let request = portunus_keyserver::TokenRequest::new(
+        portunus_auth_core::BearerToken::new(world.engineer("alice").id_token()),
+        portunus_keyserver::TokenKind::Identity,
+    );
+    let server = world.server.clone();
+    let exchange = tokio::spawn(async move { server.exchange(request, Default::default()).await });
+    while world.idp.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    exchange.abort();
+    assert!(exchange.await.unwrap_err().is_cancelled());
+    let outcomes: Vec<_> = world.events().iter().map(|event| event.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Abandoned]);
+}
+
+#[tokio::test]
 async fn a_token_is_remembered_until_nobody_takes_it_any_more() {
     let world = World::new(ENGINEERS).await;
     let token = world.engineer("alice").ttl(Duration::from_secs(60)).id_token();
