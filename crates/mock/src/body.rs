@@ -52,7 +52,7 @@ impl Frames {
             self.waiting = None;
         }
         if let Some(frame) = self.frames.next() {
-            if !self.pause.is_zero() {
+            if !self.pause.is_zero() && self.frames.len() > 0 {
                 self.waiting = Some(Box::pin(tokio::time::sleep(self.pause)));
             }
             return Poll::Ready(Some(Ok(Frame::data(frame))));

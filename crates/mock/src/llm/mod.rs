@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
-use portunus_auth_core::dialect::NoRoute;
+use portunus_auth_core::dialect::{NoRoute, Operation, Route};
 use portunus_auth_core::{BearerToken, Clock, Dialect};
 
 use crate::answer::{self, Answer};
@@ -140,11 +140,15 @@ impl Llm {
             }
             ("/v1/messages/count_tokens", &Method::POST) => Asked::TokenCount,
             (path, method) => match Dialect::route(method, path) {
-                Ok(_) => Asked::Completion,
+                Ok(Route { operation: Operation::ChatCompletions | Operation::Messages, .. }) => {
+                    Asked::Completion
+                }
                 Err(NoRoute::WrongMethod(allowed)) => {
                     return Err(Failure::new(405, "the route takes another method").with(ALLOW, allowed));
                 }
-                Err(NoRoute::UnknownPath) => return Err(Failure::new(404, "there is no such route")),
+                Ok(_) | Err(NoRoute::UnknownPath) => {
+                    return Err(Failure::new(404, "there is no such route"));
+                }
             },
         };
         let body = body.map_err(|unread| match unread {
@@ -173,8 +177,8 @@ impl Llm {
         Failure { refused: Some(refused), ..failure }
     }
 
-    /// What to answer. Which condition failed goes to the log, because the request's text must not
-    /// come back in a body that ends up in some CI's output.
+    /// What to answer. The 404 does not repeat the request's text, which would end up in some CI's
+    /// output.
     fn plan(&self, call: &Call, key: Option<&BearerToken>) -> Result<Plan<'_>, Failure> {
         if self.fixtures.is_empty() {
             return builtin::plan(call, &self.failed_once);
@@ -203,10 +207,11 @@ impl Llm {
     }
 }
 
-/// On a route that two dialects share, the caller's headers decide.
+/// The dialect of a route; where there is none, or two dialects share it, the caller's headers decide.
 fn dialect(path: &str, headers: &HeaderMap) -> Dialect {
-    if path == "/v1/models" && headers.contains_key("x-api-key") {
-        return Dialect::Anthropic;
+    match Dialect::route(&Method::POST, path) {
+        Ok(route) => route.dialect,
+        Err(_) if path == "/v1/models" && headers.contains_key("x-api-key") => Dialect::Anthropic,
+        Err(_) => Dialect::guess(path, headers),
     }
-    Dialect::guess(path, headers)
 }

@@ -141,6 +141,7 @@ async fn every_answer_names_its_request_in_the_dialects_own_header() {
         (get("/nowhere"), "x-request-id"),
         (post_message(&url, &message("claude", "hi")), "request-id"),
         (post_message(&url, &json!({})), "request-id"),
+        (post_chat(&url, &chat("gpt-4o", "hi")).header("anthropic-version", "x"), "x-request-id"),
         (get("/v1/messages/nowhere"), "request-id"),
         (get("/v1/models").header("x-api-key", "k"), "request-id"),
     ] {
