@@ -223,7 +223,9 @@ impl Switch {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn on(&self) -> Result<&dyn Store, StoreError> {
+    /// Lets others run before every answer, as a store beyond a network does.
+    async fn on(&self) -> Result<&dyn Store, StoreError> {
+        tokio::task::yield_now().await;
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.off.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off".into()));
@@ -235,11 +237,11 @@ impl Switch {
 #[async_trait]
 impl Store for Switch {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.on()?.get(key).await
+        self.on().await?.get(key).await
     }
 
     async fn put(&self, key: &str, value: &[u8], until: Option<SystemTime>) -> Result<(), StoreError> {
-        self.on()?.put(key, value, until).await
+        self.on().await?.put(key, value, until).await
     }
 
     async fn put_if_absent(
@@ -248,7 +250,7 @@ impl Store for Switch {
         value: &[u8],
         until: Option<SystemTime>,
     ) -> Result<bool, StoreError> {
-        self.on()?.put_if_absent(key, value, until).await
+        self.on().await?.put_if_absent(key, value, until).await
     }
 
     async fn compare_and_swap(
@@ -257,11 +259,11 @@ impl Store for Switch {
         expected: Option<&[u8]>,
         new: Option<NewValue<'_>>,
     ) -> Result<bool, StoreError> {
-        self.on()?.compare_and_swap(key, expected, new).await
+        self.on().await?.compare_and_swap(key, expected, new).await
     }
 
     async fn delete(&self, key: &str) -> Result<bool, StoreError> {
-        self.on()?.delete(key).await
+        self.on().await?.delete(key).await
     }
 
     async fn scan(
@@ -270,7 +272,7 @@ impl Store for Switch {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.on()?.scan(prefix, after, limit).await
+        self.on().await?.scan(prefix, after, limit).await
     }
 
     async fn reserve(
@@ -280,19 +282,19 @@ impl Store for Switch {
         cap: u64,
         window: Window,
     ) -> Result<Reservation, StoreError> {
-        self.on()?.reserve(counter, amount, cap, window).await
+        self.on().await?.reserve(counter, amount, cap, window).await
     }
 
     async fn settle(&self, counter: &str, held: Held, used: u64) -> Result<(), StoreError> {
-        self.on()?.settle(counter, held, used).await
+        self.on().await?.settle(counter, held, used).await
     }
 
     async fn publish(&self, channel: &str, message: &[u8]) -> Result<(), StoreError> {
-        self.on()?.publish(channel, message).await
+        self.on().await?.publish(channel, message).await
     }
 
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
-        self.on()?.subscribe(channel).await
+        self.on().await?.subscribe(channel).await
     }
 }
 
