@@ -1,9 +1,7 @@
 //! Who calls: static keys first, then Portunus keys, then the tokens of configured issuers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use portunus_auth_core::dialect::KEY_HEADERS;
@@ -12,9 +10,7 @@ use portunus_keyserver::KeyServer;
 
 use crate::call::Head;
 use crate::reply::Refusal;
-
-/// A static key is known by its digest only.
-pub(crate) type StaticKeys = HashMap<[u8; 32], Arc<Principal>>;
+use crate::static_keys::{ISSUED, StaticKeys, fingerprint};
 
 /// Recognises callers.
 #[derive(Debug)]
@@ -22,9 +18,6 @@ pub(crate) struct Authn {
     keys: StaticKeys,
     server: Option<KeyServer>,
 }
-
-/// The prefix of issued keys. No static key may begin with it, so looking at it first changes nothing.
-pub(crate) const ISSUED: &str = "ptk_";
 
 impl Authn {
     pub(crate) fn new(keys: StaticKeys, server: Option<KeyServer>) -> Self {
@@ -57,13 +50,6 @@ impl Authn {
             None => server.verify(token).await,
         }
     }
-}
-
-/// SHA-256 of a key. What is compared are digests, so the time it takes tells nothing about a key.
-pub(crate) fn fingerprint(key: &str) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, key.as_bytes()).as_ref());
-    out
 }
 
 /// The one credential that a request carries, wherever its provider's client puts it. Two that differ

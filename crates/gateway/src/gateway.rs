@@ -1,24 +1,21 @@
 //! A checked configuration, and the gateway made from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use portunus_auth_core::{
-    Clock, ConfigProblem, Grant, Principal, PrincipalId, SecretSource, SystemClock, TierName, Via,
-};
+use portunus_auth_core::{Clock, ConfigProblem, SecretSource, SystemClock, TierName};
 use portunus_keyserver::{KeyServer, Parts};
 use portunus_store::Store;
-use secrecy::ExposeSecret as _;
 
 use crate::audit::AuditFile;
-use crate::authn::{Authn, ISSUED, StaticKeys, fingerprint};
+use crate::authn::Authn;
 use crate::call::BodyLimits;
-use crate::config::{Config, ConfigError, StaticKeyConfig};
+use crate::config::{Config, ConfigError};
 use crate::limit::Limits;
 use crate::providers;
 use crate::routes::Routes;
+use crate::static_keys::{StaticKeys, static_keys};
 
 /// All that requests share.
 #[derive(Debug)]
@@ -114,7 +111,7 @@ impl Gateway {
 }
 
 /// An error with what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
@@ -165,75 +162,4 @@ fn check_tiers(config: &Config, limits: &Limits, problems: &mut Vec<ConfigProble
     };
     check("keys", keys.collect());
     check("policies", policies.collect());
-}
-
-fn static_keys(
-    keys: &[StaticKeyConfig],
-    secrets: &dyn SecretSource,
-    problems: &mut Vec<ConfigProblem>,
-) -> StaticKeys {
-    let mut known = HashMap::new();
-    for (n, key) in keys.iter().enumerate() {
-        match static_key(key, secrets) {
-            Ok((digest, principal)) => {
-                if known.insert(digest, principal).is_some() {
-                    problems
-                        .push(ConfigProblem::new(format!("keys.{n}.name"), "this key is configured twice"));
-                }
-            }
-            Err(problem) => problems.push(problem.below(&format!("keys.{n}"))),
-        }
-    }
-    known
-}
-
-fn static_key(
-    key: &StaticKeyConfig,
-    secrets: &dyn SecretSource,
-) -> Result<([u8; 32], Arc<Principal>), ConfigProblem> {
-    let digest = match (&key.key, &key.digest) {
-        (Some(reference), None) => {
-            let text =
-                reference.resolve(secrets).map_err(|error| ConfigProblem::new("key", chain(&error)))?;
-            let text = text.expose_secret();
-            if text.len() < 16 {
-                return Err(ConfigProblem::new(
-                    "key",
-                    "the key is shorter than 16 characters; make a random one",
-                ));
-            }
-            if text.starts_with(ISSUED) {
-                let says = format!("a static key must not begin with `{ISSUED}`, like the keys issued here");
-                return Err(ConfigProblem::new("key", says));
-            }
-            fingerprint(text)
-        }
-        (None, Some(digest)) => parse_digest(digest)
-            .ok_or_else(|| ConfigProblem::new("digest", "a digest is `sha256:` and 64 hexadecimal digits"))?,
-        _ => return Err(ConfigProblem::new("name", "give either `key` or `digest`")),
-    };
-    let grant = Grant {
-        models: key.grant.models.clone(),
-        tools: key.grant.tools.clone(),
-        roles: key.grant.roles.clone(),
-        tier: key.grant.tier.clone(),
-        // A static key ends when it is taken out of the configuration.
-        expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 16),
-        confirmation: None,
-    };
-    let id = PrincipalId {
-        tenant: key.tenant.clone(),
-        issuer: "static".into(),
-        subject: key.name.as_str().into(),
-    };
-    Ok((digest, Arc::new(Principal::authenticated(id, grant, Via::StaticKey(key.name.as_str().into())))))
-}
-
-fn parse_digest(text: &str) -> Option<[u8; 32]> {
-    let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii())?;
-    let mut digest = [0; 32];
-    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(digest)
 }

@@ -14,6 +14,7 @@ mod providers;
 mod reply;
 mod routes;
 mod server;
+mod static_keys;
 mod upstream;
 
 pub use audit::AuditFile;
