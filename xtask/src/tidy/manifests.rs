@@ -88,7 +88,7 @@ impl Manifest<'_> {
             key.map_or(Some(table), |key| table.get(key))?.get("workspace")?.as_bool()
         };
         let published = self.package.publish.as_ref().is_none_or(|registries| !registries.is_empty());
-        let mut keys = vec!["version", "edition", "rust-version", "license", "repository"];
+        let mut keys = vec!["version", "edition", "rust-version", "license"];
         keys.extend(published.then_some("keywords"));
         let mut findings = Vec::new();
         for key in keys {
