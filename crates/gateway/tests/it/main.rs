@@ -9,6 +9,7 @@ mod canary;
 mod configuration;
 mod forwarding;
 mod framing;
+mod llhttp;
 mod refusals;
 mod regressions;
 mod serving;
