@@ -29,7 +29,7 @@ pub struct BadBody(Cow<'static, str>);
 
 /// The members that decisions rest on. A member that another parser might take for one of them,
 /// because it compares names without case, is refused.
-const DECISIVE: [&str; 4] = ["model", "stream", "tools", "functions"];
+const DECISIVE: [&str; 6] = ["model", "stream", "tools", "functions", "mcp_servers", "web_search_options"];
 
 /// The longest name of a model, in bytes; it is looked up and audited.
 const MAX_MODEL: usize = 256;
@@ -108,11 +108,17 @@ impl<'de> Visitor<'de> for Head {
             match &*name {
                 "model" => found.model = Some(map.next_value()?),
                 "stream" => found.stream = map.next_value::<Flag>()?.0,
-                "tools" => map.next_value_seed(Tools { into: &mut found.tools, nested: true })?,
-                "functions" => map.next_value_seed(Tools { into: &mut found.tools, nested: false })?,
+                "tools" | "functions" => map.next_value_seed(Tools { into: &mut found.tools, mcp: false })?,
+                // Servers that the provider calls, at addresses that the caller chooses.
+                "mcp_servers" => map.next_value_seed(Tools { into: &mut found.tools, mcp: true })?,
+                "web_search_options" => {
+                    if map.next_value::<Option<IgnoredAny>>()?.is_some() {
+                        found.tools.push("web_search".into());
+                    }
+                }
                 other if looks_decisive(other) => {
                     return Err(de::Error::custom(
-                        "the body has a member that differs from `model`, `stream`, `tools` or `functions` only in case",
+                        "the body has a member that differs only in case from one that decisions rest on, such as `model`",
                     ));
                 }
                 _ => {
@@ -170,8 +176,8 @@ impl<'de> Deserialize<'de> for Flag {
 /// A list of declared tools, or `null`.
 struct Tools<'v, 'de> {
     into: &'v mut Vec<Cow<'de, str>>,
-    /// Whether an element may hold its name in `function.name`.
-    nested: bool,
+    /// Whether they are MCP servers, which are named `mcp:NAME`.
+    mcp: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Tools<'_, 'de> {
@@ -194,43 +200,68 @@ impl<'de> Visitor<'de> for Tools<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(name) = list.next_element_seed(ToolName { nested: self.nested })? {
-            self.into.push(name);
+        while let Some(tool) = list.next_element_seed(Tool { nested: false })? {
+            tool.declare(self.mcp, self.into).map_err(de::Error::custom)?;
         }
         Ok(())
     }
 }
 
-/// The name of one declared tool: its `name`, or its `function.name`, or the `type` of a tool that
-/// the provider runs itself and that has no other name.
-struct ToolName {
+/// One element of a list of tools: an object with the tool's name, or with an object that has it.
+struct Tool {
     nested: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for ToolName {
-    type Value = Cow<'de, str>;
+/// What a tool is called, and what it is.
+#[derive(Default)]
+struct Declared<'de> {
+    name: Option<Cow<'de, str>>,
+    kind: Option<Cow<'de, str>>,
+}
 
-    fn deserialize<D: de::Deserializer<'de>>(self, from: D) -> Result<Cow<'de, str>, D::Error> {
+impl<'de> Declared<'de> {
+    /// A tool that the caller runs is known by its name. One that the provider runs has a type of its
+    /// own, which must be admitted whatever name the caller gives it.
+    fn declare(self, mcp: bool, into: &mut Vec<Cow<'de, str>>) -> Result<(), &'static str> {
+        let callers_own = matches!(self.kind.as_deref(), None | Some("function" | "custom"));
+        match (self.name, self.kind) {
+            (Some(name), _) if mcp => into.push(format!("mcp:{name}").into()),
+            (Some(name), _) if callers_own => into.push(name),
+            (name, Some(kind)) if !callers_own && !mcp => {
+                into.push(kind);
+                into.extend(name);
+            }
+            _ => return Err("a tool has no name"),
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tool {
+    type Value = Declared<'de>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, from: D) -> Result<Declared<'de>, D::Error> {
         from.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ToolName {
-    type Value = Cow<'de, str>;
+impl<'de> Visitor<'de> for Tool {
+    type Value = Declared<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a tool, which is an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cow<'de, str>, A::Error> {
-        let (mut name, mut kind) = (None, None);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Declared<'de>, A::Error> {
+        let mut tool = Declared::default();
         while let Some(Name(member)) = map.next_key()? {
             let before = match &*member {
-                "name" => name.replace(map.next_value::<Text<'de>>()?.0),
-                "function" | "custom" if self.nested => {
-                    name.replace(map.next_value_seed(ToolName { nested: false })?)
+                "name" => tool.name.replace(map.next_value::<Text<'de>>()?.0),
+                "function" | "custom" if !self.nested => {
+                    let inner = map.next_value_seed(Tool { nested: true })?;
+                    inner.name.and_then(|name| tool.name.replace(name))
                 }
-                "type" => kind.replace(map.next_value::<Text<'de>>()?.0),
+                "type" => tool.kind.replace(map.next_value::<Text<'de>>()?.0),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     None
@@ -240,7 +271,7 @@ impl<'de> Visitor<'de> for ToolName {
                 return Err(de::Error::custom("a tool is named twice"));
             }
         }
-        name.or(kind).ok_or_else(|| de::Error::custom("a tool has no name"))
+        Ok(tool)
     }
 }
 
@@ -261,6 +292,28 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_that_the_provider_runs_is_known_by_its_type_whatever_its_name() {
+        let tools = |members: &str| {
+            let body = format!(r#"{{"model":"a",{members}}}"#);
+            read(body.as_bytes()).unwrap().tools.join(" ")
+        };
+        assert_eq!(
+            tools(r#""tools":[{"type":"web_search_20250305","name":"get_weather"}]"#),
+            "web_search_20250305 get_weather"
+        );
+        assert_eq!(
+            tools(r#""tools":[{"type":"custom","custom":{"name":"f"}},{"type":"custom","name":"g"}]"#),
+            "f g"
+        );
+        assert_eq!(
+            tools(r#""mcp_servers":[{"type":"url","url":"https://evil.example","name":"x"}]"#),
+            "mcp:x"
+        );
+        assert_eq!(tools(r#""web_search_options":{}"#), "web_search");
+        assert_eq!(tools(r#""web_search_options":null,"mcp_servers":null"#), "");
+    }
+
+    #[test]
     fn escapes_in_the_model_are_read_and_null_means_absent() {
         let head = read(br#"{"model":"gpt\u002d4o","stream":null,"tools":null}"#).unwrap();
         assert_eq!((&*head.model, head.stream, head.tools.len()), ("gpt-4o", false, 0));
@@ -277,6 +330,8 @@ mod tests {
             r#"{"model":"a","messages":[],"messages":[]}"#,
             r#"{"model":"a","tools":[{"name":"f","name":"g"}]}"#,
             r#"{"model":"a","tools":[{"name":"f","function":{"name":"g"}}]}"#,
+            r#"{"model":"a","tools":[{"type":"function","type":"web_search","name":"f"}]}"#,
+            r#"{"model":"a","MCP_servers":[]}"#,
             r#"{"model":"a"} {"model":"b"}"#,
             "\u{feff}{\"model\":\"a\"}",
         ] {
