@@ -41,12 +41,12 @@ pub enum EventKind {
     /// An issuer's keys could not be fetched.
     #[serde(rename = "jwks.failed")]
     JwksFailed,
-    /// A configuration took effect.
-    #[serde(rename = "config.loaded")]
-    ConfigLoaded,
-    /// The process begins or ends to serve.
-    #[serde(rename = "server.state")]
-    ServerState,
+    /// The process begins to serve.
+    #[serde(rename = "server.started")]
+    ServerStarted,
+    /// The process has served its last request.
+    #[serde(rename = "server.stopped")]
+    ServerStopped,
 }
 
 /// How it ended.
@@ -105,7 +105,6 @@ pub enum Reason {
     UpstreamBroken,
     Unauthorized,
     NotFound,
-    Draining,
     Internal,
 }
 
@@ -168,7 +167,7 @@ pub struct HttpFacts {
     /// The status that was answered, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The name of this request, also in the `x-request-id` of the answer.
+    /// The name of this request, also in the `portunus-request-id` of the answer.
     pub request_id: RequestId,
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use http::HeaderValue;
 pub use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -15,6 +16,16 @@ impl BearerToken {
     /// Takes over the token's text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
+    }
+
+    /// The token in an `Authorization` field of the scheme `Bearer`, which is compared without case
+    /// (RFC 9110 section 11.1) and followed by one or more spaces (section 11.4). `None`: another scheme,
+    /// or anything but one token.
+    pub fn from_authorization(value: &HeaderValue) -> Option<Self> {
+        let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
+        let token = token.trim_start_matches(' ');
+        let is_one = !token.is_empty() && !token.contains([' ', '\t']);
+        (scheme.eq_ignore_ascii_case("bearer") && is_one).then(|| Self::new(token))
     }
 
     /// The text, for digesting, verifying or sending; never for showing.
@@ -193,6 +204,25 @@ mod tests {
         assert!(matches!(get("${env:C}"), Err(SecretError::NoVariable(_))));
         assert!(matches!(get("${file:/e}"), Err(SecretError::EmptyFile(_))));
         assert!(matches!(get("${file:/none}"), Err(SecretError::NoFile { .. })));
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_whatever_the_case_and_however_many_spaces() {
+        for value in ["Bearer k=", "bearer k=", "BEARER    k=", " \tBearer k= \t"] {
+            let token = BearerToken::from_authorization(&HeaderValue::from_static(value));
+            assert_eq!(token.unwrap().expose(), "k=", "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_bearer_token_is_none() {
+        let none = ["", "k", "Bearer", "Bearer ", "Bearer  \t", "Bearer\tk", "Bearerk", "Bearer: k", "Basic k"];
+        for value in none.into_iter().chain(["Bearer a b", "Bearer a\tb", "Bearer a, Bearer b"]) {
+            let token = BearerToken::from_authorization(&HeaderValue::from_static(value));
+            assert!(token.is_none(), "{value:?}");
+        }
+        let not_text = HeaderValue::from_bytes(b"Bearer k\xff").unwrap();
+        assert!(BearerToken::from_authorization(&not_text).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The audit file: one JSON line for each event, in a chain of hashes, written by one thread in
 //! batches.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -209,6 +209,11 @@ fn resume(path: &Path) -> io::Result<(File, Chain)> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
+    // Two writers would tear each other's chain apart.
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process writes it"),
+        TryLockError::Error(error) => error,
+    })?;
     let length = file.metadata()?.len();
     if length == 0 {
         return Ok((file, Chain { seq: 0, prev: "0".repeat(64) }));
@@ -262,7 +267,7 @@ mod tests {
     use super::*;
 
     fn event() -> AuditEvent {
-        AuditEvent::new(SystemTime::UNIX_EPOCH, EventKind::ServerState, Outcome::Allowed)
+        AuditEvent::new(SystemTime::UNIX_EPOCH, EventKind::ServerStarted, Outcome::Allowed)
     }
 
     fn write(path: &Path, count: usize) {
@@ -322,6 +327,16 @@ mod tests {
         std::fs::write(&path, "precious\n").unwrap();
         assert!(AuditFile::open(&path, 1).unwrap_err().to_string().contains("audit.jsonl"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious\n");
+    }
+
+    #[test]
+    fn a_file_has_one_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let first = AuditFile::open(&path, 1).unwrap();
+        assert!(AuditFile::open(&path, 1).unwrap_err().to_string().contains("another process writes it"));
+        drop(first);
+        AuditFile::open(&path, 1).unwrap();
     }
 
     #[test]

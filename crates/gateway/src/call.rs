@@ -6,21 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, HOST};
 use http::uri::Authority;
-use http::{HeaderMap, Request, Version, request};
+use http::{HeaderMap, HeaderName, Request, Version, request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use portunus_auth_core::dialect::Route;
-use portunus_auth_core::{Action, Dialect};
+use portunus_auth_core::Action;
+use portunus_auth_core::dialect::{NoRoute, Route};
 
+use crate::limit::Turn;
 use crate::reply::Refusal;
 
 /// How many header lines and how many bytes of them a request may have. Below what the HTTP parser
 /// takes, so that the refusal is ours, and readable.
 const MAX_HEADERS: usize = 90;
 const MAX_HEADER_BYTES: usize = 48 * 1024;
+
+/// How much room is made for a body before it has arrived.
+const MAX_RESERVE: usize = 1024 * 1024;
 
 /// How much a caller may send, and how long that may take.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +54,14 @@ pub(crate) struct Call {
 
 impl Call {
     /// Takes the head off, and refuses what is no LLM request.
-    pub(crate) fn split(request: Request<Incoming>) -> Result<(Head, Incoming), Refusal> {
+    pub(crate) fn split(
+        request: Request<Incoming>,
+        route: Result<Route, NoRoute>,
+    ) -> Result<(Head, Incoming), Refusal> {
         let (head, body) = request.into_parts();
         check_size(&head)?;
         check_host(&head)?;
-        let route = Dialect::route(&head.method, head.uri.path()).map_err(Refusal::Route)?;
+        let route = route.map_err(Refusal::Route)?;
         let query = head.uri.query();
         if query.is_some_and(names_a_credential) {
             return Err(Refusal::BadHead("A credential goes in a header, never in the URL."));
@@ -70,9 +77,14 @@ impl Call {
 }
 
 impl Head {
-    /// Reads the body, within limits. Called for authenticated callers only: strangers never make us
-    /// buffer.
-    pub(crate) async fn read(self, body: Incoming, limits: BodyLimits) -> Result<Call, Refusal> {
+    /// Reads the body, within limits. Whoever has no turn, because they are unknown or over their rate,
+    /// never makes us buffer.
+    pub(crate) async fn read(
+        self,
+        body: Incoming,
+        _turn: &Turn,
+        limits: BodyLimits,
+    ) -> Result<Call, Refusal> {
         let body = match tokio::time::timeout(limits.time, collect(body, limits.bytes)).await {
             Ok(body) => body?,
             Err(_) => return Err(Refusal::BodyTimeout),
@@ -98,7 +110,10 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     if body.is_end_stream() {
         return Ok(first);
     }
-    let mut whole = BytesMut::from(first);
+    // Grown once, to what was announced, but not on a mere announcement of very much.
+    let mut whole =
+        BytesMut::with_capacity(usize::try_from(declared).unwrap_or(limit).clamp(first.len(), MAX_RESERVE));
+    whole.extend_from_slice(&first);
     while let Some(data) = next_data(&mut body).await? {
         if data.len() > limit - whole.len() {
             return Err(Refusal::BodyTooLarge(limit));
@@ -144,43 +159,45 @@ fn check_host(head: &request::Parts) -> Result<(), Refusal> {
     if good { Ok(()) } else { Err(Refusal::BadHead("The request must have exactly one valid Host header.")) }
 }
 
+/// Whether a query has a parameter by which some server takes a credential, however it is encoded and
+/// separated.
 fn names_a_credential(query: &str) -> bool {
-    query.split('&').any(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        ["key", "api_key", "api-key", "apikey", "access_token", "token"]
-            .iter()
-            .any(|credential| credential.eq_ignore_ascii_case(name))
+    query.split(['&', ';']).any(|pair| {
+        let name = form_urlencoded::parse(pair.as_bytes()).next();
+        name.is_some_and(|(name, _)| {
+            ["key", "api_key", "api-key", "apikey", "x-api-key", "access_token", "token"]
+                .iter()
+                .any(|credential| credential.eq_ignore_ascii_case(&name))
+        })
     })
 }
 
-/// Removes from a caller's headers all that must not reach an upstream: credentials, what concerns
-/// only this connection (RFC 9110 section 7.6.1), and headers by which a proxy vouches for a caller.
-pub(crate) fn strip(headers: &mut HeaderMap) {
-    let mut gone = Vec::with_capacity(8);
-    for connection in headers.get_all(http::header::CONNECTION) {
-        let named = connection.to_str().unwrap_or_default().split(',');
-        gone.extend(named.filter_map(|name| http::HeaderName::try_from(name.trim()).ok()));
-    }
-    gone.extend(headers.keys().filter(|name| !passes(name.as_str())).cloned());
-    for name in gone {
+/// Leaves of a caller's headers what its provider needs to know: what describes the body and the answer
+/// wanted, the vendor's own settings, and what names the request. Everything else stays here: what a
+/// caller authenticates with, what concerns only this connection (RFC 9110 section 7.6.1), and whatever
+/// a proxy may vouch for a caller with, of which no list is ever complete.
+pub(crate) fn strip(headers: &mut HeaderMap, also: &[HeaderName]) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    let gone: Vec<HeaderName> =
+        headers.keys().filter(|name| !(passes(name.as_str()) || also.contains(name))).cloned().collect();
+    for name in gone.into_iter().chain(named) {
         headers.remove(name);
     }
-    // Set anew from the body that is really sent.
-    headers.remove(CONTENT_LENGTH);
 }
 
-/// Whether a caller's header of that name may reach an upstream. A name with `_` may not, because
-/// some servers read it as one with `-`.
+/// Whether a caller's header of that name may reach a provider.
 fn passes(name: &str) -> bool {
     match name {
-        "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" => false,
-        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "expect"
-        | "http2-settings" | "host" => false,
-        "forwarded" | "via" | "x-real-ip" | "remote-user" | "x-rewrite-url" | "x-original-url" => false,
-        _ => {
-            let vouching = ["proxy-", "x-forwarded-", "x-auth-request-", "x-remote-", "x-amz-", "x-goog-"];
-            !name.contains('_') && !vouching.iter().any(|prefix| name.starts_with(prefix))
-        }
+        "accept" | "accept-encoding" | "accept-language" | "content-type" | "user-agent" => true,
+        "openai-beta" | "idempotency-key" | "x-client-request-id" | "x-app" => true,
+        "traceparent" | "tracestate" => true,
+        _ => name.starts_with("anthropic-") || name.starts_with("x-stainless-"),
     }
 }
 
@@ -190,43 +207,43 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn nothing_that_vouches_or_authenticates_passes() {
+    fn only_what_a_provider_needs_to_know_passes() {
         let mut headers = HeaderMap::new();
         for name in [
             "authorization",
             "x-api-key",
-            "api-key",
-            "x-goog-api-key",
             "cookie",
             "x_api_key",
-            "x-tenant_id",
-            "proxy-authorization",
             "x-forwarded-for",
-            "x-auth-request-user",
-            "x-amz-security-token",
-            "via",
+            "x-amzn-oidc-accesstoken",
+            "cf-access-jwt-assertion",
+            "openai-organization",
+            "dpop",
             "connection",
             "te",
-            "upgrade",
             "expect",
             "host",
             "content-length",
-            "x-named",
+            "anthropic-named",
+            "x-never-heard-of",
         ] {
-            headers.append(http::HeaderName::from_static(name), HeaderValue::from_static("canary"));
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("canary"));
         }
-        headers.append("connection", HeaderValue::from_static("close, X-Named , x-kept-not-here"));
+        headers.append("connection", HeaderValue::from_static("close, Anthropic-Named , x-kept-not-here"));
         headers.append("anthropic-version", HeaderValue::from_static("2023-06-01"));
         headers.append("x-stainless-lang", HeaderValue::from_static("python"));
-        strip(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        headers.append("x-configured", HeaderValue::from_static("1"));
+        strip(&mut headers, &[HeaderName::from_static("x-configured")]);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["anthropic-version", "x-stainless-lang"]);
+        assert_eq!(left, ["anthropic-version", "x-configured", "x-stainless-lang"]);
     }
 
     #[test]
     fn a_credential_in_the_url_is_noticed() {
-        for query in ["key=a", "beta=true&api_key=a", "ACCESS_TOKEN=a", "token"] {
+        for query in
+            ["key=a", "beta=true&api_key=a", "ACCESS_TOKEN=a", "token", "k%65y=a", "a=1;key=b", "x-api-key=a"]
+        {
             assert!(names_a_credential(query), "{query}");
         }
         assert!(!names_a_credential("beta=true&keyboard=1"));

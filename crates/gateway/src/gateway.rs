@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use portunus_auth_core::{Clock, ConfigProblem, SecretSource, SystemClock, TierName};
+use portunus_auth_core::audit::{Actor, EventKind};
+use portunus_auth_core::{
+    AuditFull, Clock, ConfigProblem, Outcome, SecretSource, SystemClock, TierName, Trail,
+};
 use portunus_keyserver::{KeyServer, Parts};
 use portunus_store::Store;
 
@@ -81,11 +84,7 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let Checked { keys, limits, routes } = check_all(config, secrets, clock.clone())?;
         let one = |at: &str, error: &dyn std::error::Error| vec![ConfigProblem::new(at, chain(error))];
-        let audit = AuditFile::open(&config.audit.file, config.audit.queue.get())
-            .map_err(|error| one("audit.file", &error))?;
-        let audit = Arc::new(audit);
-        let store = portunus_store::open(&config.state.url, clock.clone())
-            .map_err(|error| one("state.url", &error))?;
+        let (audit, store) = open_files(config, &clock).await?;
         let key_server = match config.key_server() {
             None => None,
             Some(key_server) => {
@@ -108,6 +107,39 @@ impl Gateway {
             key_server,
         })
     }
+
+    /// Begins the trail of something that is to leave one event.
+    pub(crate) fn trail(&self, kind: EventKind) -> Result<Trail, AuditFull> {
+        Trail::begin(self.audit.clone(), self.clock.clone(), kind)
+    }
+
+    /// Records something that the system itself did.
+    pub(crate) fn note(&self, kind: EventKind) {
+        match self.trail(kind) {
+            Ok(mut trail) => {
+                trail.event().actor = Some(Actor::System);
+                trail.finish(Outcome::Allowed);
+            }
+            Err(full) => tracing::error!(%full, ?kind, "an event could not be audited"),
+        }
+    }
+}
+
+/// Opens the audit and the store, which read what is there already.
+async fn open_files(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<AuditFile>, Arc<dyn Store>), Vec<ConfigProblem>> {
+    let (config, clock) = (config.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let audit = AuditFile::open(&config.audit.file, config.audit.queue.get())
+            .map_err(|error| ConfigProblem::new("audit.file", chain(&error)))?;
+        let store = portunus_store::open(&config.state.url, clock)
+            .map_err(|error| ConfigProblem::new("state.url", chain(&error)))?;
+        Ok((Arc::new(audit), store))
+    });
+    let opened = opened.await.unwrap_or_else(|crashed| Err(ConfigProblem::new("state.url", crashed)));
+    opened.map_err(|problem| vec![problem])
 }
 
 /// An error with what caused it, in one line.

@@ -14,8 +14,10 @@ mod providers;
 mod reply;
 mod routes;
 mod server;
+mod socket;
 mod static_keys;
 mod upstream;
+mod worker;
 
 pub use audit::AuditFile;
 pub use config::{Config, ConfigError};

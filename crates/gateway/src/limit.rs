@@ -36,6 +36,10 @@ impl governor::clock::Clock for Ticks {
     }
 }
 
+/// Proof that a caller's request was counted and is within the rate.
+#[derive(Debug)]
+pub(crate) struct Turn(());
+
 /// What a permitted call has reserved. Whoever resolves a credential or reaches an upstream needs one,
 /// so nothing is fetched for a caller who is over a limit.
 #[derive(Debug)]
@@ -76,19 +80,23 @@ impl Limits {
         self.tiers.contains_key(tier)
     }
 
-    /// Reserves what the call is going to use.
-    pub(crate) fn reserve(&self, permit: Permit, _call: &Call) -> Result<Hold, Refusal> {
-        let principal = permit.principal();
+    /// Counts a request, whatever becomes of it.
+    pub(crate) fn take_turn(&self, caller: &Principal) -> Result<Turn, Refusal> {
         // A tier that is not configured allows nothing; the configuration is checked for it at start.
-        let Some(tier) = self.tiers.get(&principal.grant().tier) else {
+        let Some(tier) = self.tiers.get(&caller.grant().tier) else {
             return Err(Refusal::RateLimited(std::time::Duration::from_secs(60)));
         };
         if let Some(limiter) = tier
-            && let Err(full) = limiter.check_key(principal.id())
+            && let Err(full) = limiter.check_key(caller.id())
         {
             return Err(Refusal::RateLimited(full.wait_time_from(self.clock.now())));
         }
-        Ok(Hold { permit })
+        Ok(Turn(()))
+    }
+
+    /// Reserves what the permitted call is going to use, beyond the turn it has taken.
+    pub(crate) fn reserve(&self, permit: Permit, _turn: Turn, _call: &Call) -> Hold {
+        Hold { permit }
     }
 
     /// Forgets those who have not called for long enough to be at their full limit again.

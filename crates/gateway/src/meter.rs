@@ -162,18 +162,30 @@ impl Idle {
     }
 }
 
-/// What concerns only the upstream's connection, and cookies: an upstream must not set one for our
-/// origin.
+/// What concerns only the upstream's connection (RFC 9110 section 7.6.1), and what would speak for our
+/// origin: a cookie set for it, another address for it, a policy on how to reach it.
 fn strip(headers: &mut HeaderMap) {
-    const GONE: [HeaderName; 6] = [
-        header::CONNECTION,
-        HeaderName::from_static("keep-alive"),
-        header::TRANSFER_ENCODING,
-        header::TRAILER,
-        header::UPGRADE,
-        header::SET_COOKIE,
-    ];
-    for name in GONE {
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named =
+        named.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok());
+    let mut gone: Vec<HeaderName> = named.collect();
+    let ours = |name: &&HeaderName| {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+                | "set-cookie"
+                | "alt-svc"
+                | "strict-transport-security"
+        )
+    };
+    gone.extend(headers.keys().filter(ours).cloned());
+    for name in gone {
         headers.remove(name);
     }
 }

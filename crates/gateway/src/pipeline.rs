@@ -7,26 +7,34 @@ use std::net::IpAddr;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use portunus_auth_core::audit::{EventKind, HttpFacts, RequestId};
+use portunus_auth_core::audit::{EventKind, HttpFacts};
+use portunus_auth_core::dialect::{NoRoute, Route};
 use portunus_auth_core::{Dialect, Trail};
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::limit::Hold;
 use crate::reply::Refusal;
-use crate::server::Worker;
 use crate::upstream::Reply;
+use crate::worker::Worker;
 
 /// Answers one request, and leaves exactly one event in the audit, also when the caller goes away.
 pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let id = worker.next_id();
-    let dialect = Dialect::guess(request.uri().path(), request.headers());
+    let route = Dialect::route(request.method(), request.uri().path());
+    let dialect = match &route {
+        Ok(route) => route.dialect,
+        Err(_) => Dialect::guess(request.uri().path(), request.headers()),
+    };
     let Ok(mut trail) = worker.trail(EventKind::LlmRequest) else {
-        tracing::error!("the audit is full; refusing requests until it is written");
         return Refusal::AuditFull.answer(dialect, id);
     };
-    note(&mut trail, &request, peer, id);
-    match forward(worker, request, &mut trail).await {
+    let event = trail.event();
+    event.peer = Some(peer);
+    let template = route.map_or("unknown", |route| route.path);
+    event.http =
+        Some(HttpFacts { method: request.method().clone(), route: template, status: None, request_id: id });
+    match forward(worker, request, route, &mut trail).await {
         Ok((reply, hold)) => reply.metered(hold, trail, id),
         Err(refusal) => {
             let answer = refusal.answer(dialect, id);
@@ -46,30 +54,20 @@ pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: Ip
 async fn forward(
     worker: &Worker,
     request: Request<Incoming>,
+    route: Result<Route, NoRoute>,
     trail: &mut Trail,
 ) -> Result<(Reply, Hold), Refusal> {
     let gateway = worker.gateway();
-    let (head, body) = Call::split(request)?;
+    let (head, body) = Call::split(request, route)?;
     let caller = gateway.authn.authenticate(&head).await?;
     trail.identify(&caller);
-    let call = head.read(body, gateway.body_limits).await?;
+    let turn = gateway.limits.take_turn(&caller)?;
+    let call = head.read(body, &turn, gateway.body_limits).await?;
     trail.event().target.model = Some(call.model.clone());
     let permit = caller.permit(&call.action()).map_err(Refusal::Denied)?;
-    let hold = gateway.limits.reserve(permit, &call)?;
+    let hold = gateway.limits.reserve(permit, turn, &call);
     let target = gateway.routes.pick(&hold, &call)?;
     trail.event().target.provider = Some(target.provider.name.clone());
     let reply = worker.upstreams().send(call, target).await?;
     Ok((reply, hold))
-}
-
-fn note(trail: &mut Trail, request: &Request<Incoming>, peer: IpAddr, id: RequestId) {
-    let route = Dialect::route(request.method(), request.uri().path());
-    let event = trail.event();
-    event.peer = Some(peer);
-    event.http = Some(HttpFacts {
-        method: request.method().clone(),
-        route: route.map_or("unknown", |route| route.path),
-        status: None,
-        request_id: id,
-    });
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderName;
+use portunus_auth_core::dialect::KEY_HEADERS;
 use portunus_auth_core::{Clock, ConfigProblem, CredentialProvider, SecretRef, SecretSource};
 use portunus_credentials::StaticTokenProvider;
 use url::Url;
@@ -40,7 +41,7 @@ pub(crate) fn routes(
             Ok(None) => {}
             Err(problem) => problems.push(problem.below(&format!("models.{n}"))),
         }
-        if let Some(first) = twin(&config.models, n) {
+        if let Some(first) = twin(&config.models, &config.providers, n) {
             let says = format!("the same model as the {} one in [[models]]", ordinal(first));
             problems.push(ConfigProblem::new(format!("models.{n}.name"), says));
         }
@@ -48,11 +49,20 @@ pub(crate) fn routes(
     routes
 }
 
-/// An earlier model of the same name that would always win: both at providers of the same type.
-fn twin(models: &[ModelConfig], n: usize) -> Option<usize> {
+/// An earlier model of the same name that would always win, because its provider speaks the same dialect.
+fn twin(models: &[ModelConfig], providers: &[ProviderConfig], n: usize) -> Option<usize> {
+    let dialect = |model: &ModelConfig| {
+        let name = provider_name(model).0;
+        let configured = providers.iter().find(|provider| provider.name == name);
+        configured
+            .map(|p| p.provider_type)
+            .or_else(|| ProviderType::built_in(name))
+            .map(ProviderType::dialect)
+    };
     let model = models.get(n)?;
-    let same =
-        |other: &ModelConfig| other.name == model.name && provider_name(other).0 == provider_name(model).0;
+    let same = |other: &ModelConfig| {
+        other.name == model.name && dialect(other).is_some() && dialect(other) == dialect(model)
+    };
     models.iter().take(n).position(same)
 }
 
@@ -125,8 +135,35 @@ fn build(
             ));
         }
     };
-    Provider::new(&config.name, config.provider_type, &url, credential)
+    let forward_headers = forward_headers(&config.forward_headers)?;
+    Provider::new(&config.name, config.provider_type, &url, credential, forward_headers)
         .map_err(|says| ConfigProblem::new(at, says))
+}
+
+/// Further headers of callers. None by which a caller authenticates, and none that frames a message.
+fn forward_headers(names: &[String]) -> Result<Vec<HeaderName>, ConfigProblem> {
+    let parse = |(n, name): (usize, &String)| {
+        let wrong = |says: &str| ConfigProblem::new(format!("forward_headers.{n}"), says);
+        let name = HeaderName::try_from(name.as_str()).map_err(|_| wrong("this is no header's name"))?;
+        let never = [
+            "cookie",
+            "connection",
+            "transfer-encoding",
+            "content-length",
+            "host",
+            "te",
+            "upgrade",
+            "expect",
+        ];
+        if KEY_HEADERS.contains(&name)
+            || never.contains(&name.as_str())
+            || name.as_str().starts_with("proxy-")
+        {
+            return Err(wrong("this header never reaches a provider"));
+        }
+        Ok(name)
+    };
+    names.iter().enumerate().map(parse).collect()
 }
 
 /// A provider that needs no entry: it reads the variables that the vendor's own client reads.
@@ -158,7 +195,7 @@ fn built_in(
             ));
         }
     };
-    Provider::new(name, kind, &url, credential)
+    Provider::new(name, kind, &url, credential, Vec::new())
         .map_err(|says| ConfigProblem::new("provider_model", format!("{url_variable} {says}")))
 }
 

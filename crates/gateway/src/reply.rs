@@ -66,10 +66,11 @@ impl Refusal {
         }
     }
 
-    /// What failed behind us, for whoever runs the gateway; a refusal of the caller's own making has none.
+    /// What failed behind us, for whoever runs the gateway. A refusal that a stranger can bring about has
+    /// none: their number would be the length of the log.
     pub(crate) fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Auth(AuthError::Unavailable(error)) | Self::Unreachable(error) => Some(&**error),
+            Self::Unreachable(error) => Some(&**error),
             Self::Credential(error) => Some(error),
             _ => None,
         }

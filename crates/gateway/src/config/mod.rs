@@ -13,7 +13,6 @@ use std::time::Duration;
 use portunus_auth_core::{Allow, Limit, Pattern, SecretRef, TenantId, TierName};
 use portunus_keyserver::{IssuerConfig, KeyServerConfig, PolicyConfig};
 use serde::Deserialize;
-use url::Url;
 
 pub use file::{ConfigError, Located, Source};
 pub use provider::{ModelConfig, ProviderConfig, ProviderType};
@@ -68,13 +67,14 @@ impl Config {
 pub struct ServerConfig {
     /// The address to listen on; loopback unless said otherwise.
     pub listen: SocketAddr,
-    /// The URL under which callers reach this gateway.
-    pub public_url: Option<Url>,
     /// Worker threads; one for each core unless said otherwise.
     pub workers: Option<std::num::NonZeroUsize>,
+    /// Connections that callers may have open; further ones wait to be accepted.
+    pub max_connections: std::num::NonZeroUsize,
     /// The largest request body.
     pub max_body_bytes: usize,
-    /// How long a request's head may take to arrive.
+    /// How long a request's head may take to arrive, counted from the answer before it: so also how long
+    /// a connection may be idle.
     #[serde(with = "duration")]
     pub head_timeout: Duration,
     /// How long a request's body may take to arrive.
@@ -86,7 +86,7 @@ pub struct ServerConfig {
     /// How long an upstream may take until its answer begins.
     #[serde(with = "duration")]
     pub upstream_timeout: Duration,
-    /// How long an upstream's answer may pause.
+    /// How long an upstream's answer may pause, and a caller may leave it unread.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
     /// How long requests in flight may go on once the process has been told to end.
@@ -98,10 +98,10 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000),
-            public_url: None,
             workers: None,
+            max_connections: std::num::NonZeroUsize::new(10_000).unwrap_or(std::num::NonZeroUsize::MIN),
             max_body_bytes: 16 * 1024 * 1024,
-            head_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(600),
@@ -149,7 +149,8 @@ impl Default for AuditConfig {
 pub struct TierConfig {
     /// The name that grants use.
     pub name: TierName,
-    /// Requests that one principal may make in a minute, spread evenly, or `"unlimited"`.
+    /// The rate at which one principal may make requests, or `"unlimited"`. A whole minute's worth may come
+    /// at once; from then on they may come as evenly as the rate says.
     pub requests_per_minute: Limit,
 }
 

@@ -59,6 +59,9 @@ pub struct ProviderConfig {
     pub api_key: Option<SecretRef>,
     /// another way to obtain the credential.
     pub credential: Option<portunus_credentials::ProviderConfig>,
+    /// Headers of callers that reach it beside the usual ones.
+    #[serde(default)]
+    pub forward_headers: Vec<String>,
     /// `false` leaves it and its models out.
     #[serde(default = "yes")]
     pub enabled: bool,

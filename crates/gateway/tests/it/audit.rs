@@ -92,7 +92,7 @@ async fn the_chain_holds_over_everything_that_was_written() {
     }
     let count = |kind: &str| lines.iter().filter(|line| line.contains(kind)).count();
     assert_eq!(count("\"llm.request\""), 20);
-    assert_eq!(count("\"server.state\""), 2);
+    assert_eq!(count("\"server.st"), 2);
 }
 
 #[tokio::test]

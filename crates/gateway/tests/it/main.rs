@@ -7,6 +7,7 @@ mod audit;
 mod callers;
 mod canary;
 mod configuration;
+mod connections;
 mod forwarding;
 mod framing;
 mod llhttp;
