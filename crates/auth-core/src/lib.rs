@@ -5,6 +5,7 @@ pub mod authn;
 pub mod clock;
 pub mod credential;
 pub mod dialect;
+pub mod endpoint;
 pub mod grant;
 pub mod principal;
 pub mod problem;

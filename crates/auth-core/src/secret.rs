@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn what_is_not_one_bearer_token_is_none() {
-        let none = ["", "k", "Bearer", "Bearer ", "Bearer  \t", "Bearer\tk", "Bearerk", "Bearer: k", "Basic k"];
+        let none =
+            ["", "k", "Bearer", "Bearer ", "Bearer  \t", "Bearer\tk", "Bearerk", "Bearer: k", "Basic k"];
         for value in none.into_iter().chain(["Bearer a b", "Bearer a\tb", "Bearer a, Bearer b"]) {
             let token = BearerToken::from_authorization(&HeaderValue::from_static(value));
             assert!(token.is_none(), "{value:?}");

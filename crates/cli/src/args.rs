@@ -96,7 +96,7 @@ pub(crate) enum Token {
 pub(crate) struct Exchange {
     /// The gateway's URL.
     #[arg(long, value_name = "URL")]
-    pub(crate) server: String,
+    pub(crate) server: url::Url,
     /// The file that holds the identity token; standard input unless given. Never an argument, because
     /// other users of the machine see those.
     #[arg(long, value_name = "FILE")]

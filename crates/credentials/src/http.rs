@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use ::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use ::http::{HeaderMap, StatusCode};
 use portunus_auth_core::CredentialError;
+use portunus_auth_core::endpoint::{is_loopback, is_protected};
 use portunus_auth_core::secret::{ExposeSecret, SecretString};
 use url::form_urlencoded::Serializer;
 use url::{Host, Url};
@@ -172,14 +173,13 @@ impl Inner {
 
 /// Where a URL leads, if it may be asked.
 pub(crate) fn allowed(url: &Url) -> Result<Reach, HttpError> {
-    let reach = reach(url);
-    if url.scheme() != "https" && !(url.scheme() == "http" && reach == Reach::Loopback) {
+    if !is_protected(url) {
         return Err(HttpError::NotHttps);
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(HttpError::UserInfo);
     }
-    Ok(reach)
+    Ok(reach(url))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,14 +191,13 @@ pub(crate) enum Reach {
 
 fn reach(url: &Url) -> Reach {
     let address = match url.host() {
-        Some(Host::Domain("localhost")) => return Reach::Loopback,
+        _ if is_loopback(url) => return Reach::Loopback,
         Some(Host::Domain("metadata.google.internal")) => return Reach::Metadata,
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
         Some(Host::Ipv6(address)) => IpAddr::V6(address),
         _ => return Reach::Outside,
     };
     match address {
-        _ if address.is_loopback() => Reach::Loopback,
         IpAddr::V4(v4) if v4.is_link_local() => Reach::Metadata,
         // The metadata address of EC2 on IPv6 is fd00:ec2::254.
         IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() => Reach::Metadata,

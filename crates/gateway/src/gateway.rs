@@ -59,6 +59,9 @@ fn check_all(
     let keys = static_keys(&config.keys, secrets, &mut problems);
     let routes = providers::routes(config, secrets, &clock, &mut problems);
     check_names(config, &mut problems);
+    if let Err(error) = portunus_store::check(&config.state.url) {
+        problems.push(ConfigProblem::new("state.url", error));
+    }
     problems.extend(check_key_server(config, secrets));
     match Limits::new(&config.tiers, clock) {
         Ok(limits) => {
@@ -88,8 +91,7 @@ impl Gateway {
         let key_server = match config.key_server() {
             None => None,
             Some(key_server) => {
-                let parts =
-                    Parts { store: store.clone(), clock: clock.clone(), audit: audit.clone(), secrets };
+                let parts = Parts::new(store.clone(), clock.clone(), audit.clone(), secrets);
                 Some(KeyServer::new(key_server, parts).await.map_err(|error| match error {
                     portunus_keyserver::SetupError::Config(problems) => problems,
                     other => one("state.url", &other),

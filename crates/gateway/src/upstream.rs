@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
+use portunus_auth_core::endpoint::is_protected;
 use portunus_auth_core::{BoxError, Clock, Credential, CredentialError, CredentialProvider, Dialect};
 use portunus_credentials::apply;
 use tokio::time::timeout;
@@ -53,13 +54,7 @@ impl Provider {
         forward_headers: Vec<HeaderName>,
     ) -> Result<Self, String> {
         let host = base_url.host_str().ok_or("the URL has no host")?;
-        let loopback = match base_url.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        if base_url.scheme() != "https" && !(base_url.scheme() == "http" && loopback) {
+        if !is_protected(base_url) {
             return Err("must be https; http is for loopback addresses only".to_owned());
         }
         if !base_url.username().is_empty() || base_url.password().is_some() {

@@ -13,5 +13,5 @@ mod update;
 pub use channels::{Notice, Subscription};
 pub use embedded::Embedded;
 pub use memory::Memory;
-pub use open::{OpenError, open};
+pub use open::{OpenError, check, open};
 pub use store::{Held, NewValue, Reservation, Store, StoreError, Window};

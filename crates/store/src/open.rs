@@ -43,6 +43,14 @@ pub fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, OpenErro
     }
 }
 
+/// Whether [`open`] knows the engine that the URL names; opens nothing.
+///
+/// # Errors
+/// [`OpenError::Url`].
+pub fn check(url: &str) -> Result<(), OpenError> {
+    if url == "memory:" || file_path(url).is_some() { Ok(()) } else { Err(OpenError::Url) }
+}
+
 /// `file:PATH` or `file:///PATH`; in `file://HOST/PATH` the file would be another machine's (RFC 8089).
 fn file_path(url: &str) -> Option<&str> {
     let path = url.strip_prefix("file:")?;
@@ -70,6 +78,7 @@ mod tests {
             ("portunus.redb", None),
         ] {
             assert_eq!(file_path(url), path, "{url}");
+            assert_eq!(check(url).is_ok(), path.is_some(), "{url}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 
+use portunus_auth_core::endpoint::is_protected;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Exchange;
@@ -21,7 +22,11 @@ struct Issued {
 
 pub(crate) async fn exchange(args: Exchange) -> Result<(), Failure> {
     let subject = subject_token(&args)?;
-    let url = format!("{}/auth/token", args.server.trim_end_matches('/'));
+    if !is_protected(&args.server) {
+        let says = "the identity token would be readable on the way: give an https:// URL (http is for this machine)";
+        return Err(Failure::Usage(says.to_owned()));
+    }
+    let url = format!("{}/auth/token", args.server.as_str().trim_end_matches('/'));
     let ttl = args.ttl.map(|seconds| seconds.to_string());
     let form = exchange_form(subject.trim(), args.scope.as_deref(), ttl.as_deref());
     let issued: Issued = post_form(&url, &form).await?;

@@ -101,6 +101,11 @@ fn a_key_is_exchanged_from_standard_input_and_refusals_end_with_77() {
     let nowhere = ["token", "exchange", "--server", "http://127.0.0.1:1", "--subject-token-file", "id.jwt"];
     let (code, text) = says(&run(folder.path(), &nowhere));
     assert_eq!(code, Some(75), "{text}");
+    let readable =
+        ["token", "exchange", "--server", "http://llm.example.com", "--subject-token-file", "id.jwt"];
+    let (code, text) = says(&run(folder.path(), &readable));
+    assert_eq!(code, Some(64), "{text}");
+    assert!(text.contains("https://"), "{text}");
     let (code, text) = says(&run(folder.path(), &["token", "exchange", "--server", &serving.url]));
     assert_eq!(code, Some(64), "{text}");
 }

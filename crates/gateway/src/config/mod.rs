@@ -56,8 +56,10 @@ impl Config {
     /// The parts that concern the key server, unless it is off.
     pub(crate) fn key_server(&self) -> Option<portunus_keyserver::Config> {
         let key_server = self.key_server.clone().filter(|key_server| key_server.enabled)?;
-        let (issuers, policies) = (self.issuers.clone(), self.policies.clone());
-        Some(portunus_keyserver::Config { key_server, issuers, policies })
+        let mut config = portunus_keyserver::Config::new(key_server);
+        config.issuers.clone_from(&self.issuers);
+        config.policies.clone_from(&self.policies);
+        Some(config)
     }
 }
 

@@ -23,7 +23,7 @@ fn the_usual_configuration_is_good() {
 }
 
 /// Each change, and what the refusal must say.
-const WRONG: [(&str, &str, &str); 18] = [
+const WRONG: [(&str, &str, &str); 21] = [
     ("workers = 2", "worker = 2", "unknown field `worker`"),
     ("workers = 2", "workers = 0", "wrong value"),
     ("token_ttl = \"1h\"", "token_ttl = \"soon\"", ""),
@@ -49,6 +49,17 @@ const WRONG: [(&str, &str, &str); 18] = [
     ("provider_model = \"mock-anthropic/*\"", "provider_model = \"mock-anthropic\"", "PROVIDER/MODEL"),
     ("base_url = \"http://127.0.0.1:9/v1\"", "base_url = \"http://example.com/v1\"", "must be https"),
     ("issuer = \"http://127.0.0.1:8\"", "issuer = \"http://idp.example\"", "https"),
+    ("url = \"file:", "url = \"redis:", "`memory:` or `file:PATH`"),
+    (
+        "provider_type = \"openai\"",
+        "provider_type = \"openai\"\nforward_headers = [\"authorization\"]",
+        "never reaches a provider",
+    ),
+    (
+        "[[tiers]]\nname = \"slow\"",
+        "[[models]]\nname = \"renamed\"\nprovider_model = \"mock-openai/x\"\n[[tiers]]\nname = \"slow\"",
+        "the same model as the first one",
+    ),
     ("requests_per_minute = 3", "requests_per_minute = 0", "wrong value"),
 ];
 
