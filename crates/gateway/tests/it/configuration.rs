@@ -55,11 +55,7 @@ const WRONG: [(&str, &str, &str); 21] = [
         "provider_type = \"openai\"\nforward_headers = [\"authorization\"]",
         "never reaches a provider",
     ),
-    (
-        "[[tiers]]\nname = \"slow\"",
-        "[[models]]\nname = \"renamed\"\nprovider_model = \"mock-openai/x\"\n[[tiers]]\nname = \"slow\"",
-        "the same model as the first one",
-    ),
+    ("name = \"secret-model\"", "name = \"renamed\"", "the same model as the third one"),
     ("requests_per_minute = 3", "requests_per_minute = 0", "wrong value"),
 ];
 
