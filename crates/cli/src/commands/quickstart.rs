@@ -9,7 +9,7 @@ pub(crate) async fn run(args: Quickstart) -> Result<(), Failure> {
     let demo = Demo::start(args.listen, args.dir.as_deref()).await?;
     show::what_runs(&demo, args.json);
     let key = demo.exchange().await?;
-    show::key(&demo, &key, args.json);
+    show::key(&key, args.json);
     let call = demo.streamed_call(&key).await?;
     show::call(&demo, &call, args.json).await?;
     if args.json {

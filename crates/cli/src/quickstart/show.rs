@@ -21,7 +21,7 @@ pub(crate) fn what_runs(demo: &Demo, json: bool) {
     println!();
 }
 
-pub(crate) fn key(_demo: &Demo, key: &Key, json: bool) {
+pub(crate) fn key(key: &Key, json: bool) {
     if json {
         return;
     }
