@@ -15,6 +15,7 @@ use crate::jose::Algorithm;
 /// The key server's part of a configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// `[key_server]`.
     pub key_server: KeyServerConfig,
@@ -29,6 +30,7 @@ pub struct Config {
 /// `[key_server]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct KeyServerConfig {
     /// Whether there is a key server. An absent section also means that there is none.
     #[serde(default = "yes")]
@@ -52,6 +54,7 @@ pub struct KeyServerConfig {
 /// `key_server.admin`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AdminConfig {
     /// The administrator's token, at least 16 characters.
     pub bearer_token: SecretRef,
@@ -60,6 +63,7 @@ pub struct AdminConfig {
 /// One of `[[issuers]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct IssuerConfig {
     /// What policies call it.
     pub name: String,
@@ -67,9 +71,6 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// Whose users it knows.
     pub tenant: TenantId,
-    /// What kind of issuer it is.
-    #[serde(default)]
-    pub preset: Preset,
     /// The audiences of its tokens, in place of `key_server.audience`.
     pub audience: Option<OneOrMany<String>>,
     /// Its clients (`azp`) whose tokens are accepted beside those made for us alone.
@@ -84,19 +85,10 @@ pub struct IssuerConfig {
     pub leeway: Option<Ttl>,
 }
 
-/// A kind of issuer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Preset {
-    /// Any issuer that follows OpenID Connect.
-    #[default]
-    Oidc,
-}
-
 /// One of `[[policies]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PolicyConfig {
     /// What the audit, and callers who ask for it, call it.
     pub name: String,
@@ -115,6 +107,7 @@ pub struct PolicyConfig {
 /// `policies.match`. All parts that are there must hold; at least one beside the issuer must be there.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MatchConfig {
     /// The name of one of `[[issuers]]`.
     pub issuer: String,
@@ -139,6 +132,7 @@ pub enum DenyEffect {
 /// `policies.grant`. A list left out admits nothing.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct GrantConfig {
     /// The models.
     #[serde(default = "Allow::none")]
@@ -153,6 +147,80 @@ pub struct GrantConfig {
     pub tier: TierName,
     /// The longest that a key may live; `key_server.token_ttl` bounds it too.
     pub ttl: Ttl,
+}
+
+impl Config {
+    /// Without issuers and policies, with which nobody gets a key; add them.
+    pub fn new(key_server: KeyServerConfig) -> Self {
+        Self { key_server, issuers: Vec::new(), policies: Vec::new() }
+    }
+}
+
+impl KeyServerConfig {
+    /// A key server for identity tokens made for this audience, and for the rest what a configuration that
+    /// says no more means.
+    pub fn new(audience: impl Into<String>) -> Self {
+        Self {
+            enabled: yes(),
+            audience: audience.into(),
+            token_ttl: one_hour(),
+            max_keys_per_identity: one_hundred(),
+            admin: None,
+            pepper: None,
+        }
+    }
+}
+
+impl AdminConfig {
+    /// The administrator is who presents this secret.
+    pub fn new(bearer_token: SecretRef) -> Self {
+        Self { bearer_token }
+    }
+}
+
+impl IssuerConfig {
+    /// An issuer that follows OpenID Connect, found by discovery.
+    pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant: TenantId) -> Self {
+        Self {
+            name: name.into(),
+            issuer: issuer.into(),
+            tenant,
+            audience: None,
+            authorized_parties: None,
+            algorithms: None,
+            jwks_uri: None,
+            max_token_age: None,
+            leeway: None,
+        }
+    }
+}
+
+impl PolicyConfig {
+    /// Whom `matches` is about gets what `grant` says.
+    pub fn grant(name: impl Into<String>, matches: MatchConfig, grant: GrantConfig) -> Self {
+        Self { name: name.into(), matches, effect: None, grant: Some(grant), reusable_subject_token: false }
+    }
+
+    /// Whom `matches` is about is refused, whatever other policies say.
+    pub fn deny(name: impl Into<String>, matches: MatchConfig) -> Self {
+        let effect = Some(DenyEffect::Deny);
+        Self { name: name.into(), matches, effect, grant: None, reusable_subject_token: false }
+    }
+}
+
+impl MatchConfig {
+    /// About users of that issuer. Set at least one of the other parts: all users of an issuer cannot be
+    /// meant.
+    pub fn new(issuer: impl Into<String>) -> Self {
+        Self { issuer: issuer.into(), subject: None, groups: None, claims: None, email_domain: None }
+    }
+}
+
+impl GrantConfig {
+    /// Admits nothing yet.
+    pub fn new(tier: TierName, ttl: Ttl) -> Self {
+        Self { models: Allow::none(), tools: Allow::none(), roles: Allow::none(), tier, ttl }
+    }
 }
 
 fn yes() -> bool {
@@ -179,15 +247,28 @@ impl Ttl {
     }
 }
 
+/// The span of time is not one of whole seconds, from one second to a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time of whole seconds from `1s` to `366d` is needed here")]
+pub struct SpanOutOfRange;
+
+impl TryFrom<Duration> for Ttl {
+    type Error = SpanOutOfRange;
+
+    fn try_from(span: Duration) -> Result<Self, SpanOutOfRange> {
+        let longest = Duration::from_secs(366 * 24 * 60 * 60);
+        if span < Duration::from_secs(1) || span > longest || span.subsec_nanos() != 0 {
+            return Err(SpanOutOfRange);
+        }
+        Ok(Self(span))
+    }
+}
+
 impl<'de> Deserialize<'de> for Ttl {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         let span = humantime::parse_duration(&text).map_err(de::Error::custom)?;
-        let longest = Duration::from_secs(366 * 24 * 60 * 60);
-        if span < Duration::from_secs(1) || span > longest || span.subsec_nanos() != 0 {
-            return Err(de::Error::custom("a time of whole seconds from `1s` to `366d` is needed here"));
-        }
-        Ok(Self(span))
+        Self::try_from(span).map_err(de::Error::custom)
     }
 }
 

@@ -1,5 +1,8 @@
 //! One identity token for one key: verify, decide, spend, mint, insert. Each step takes what the one
 //! before it made, so none can be left out.
+//!
+//! From `spend` on, the exchange is in a task of its own: a caller who hangs up does not leave a spent
+//! token without a key.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +10,7 @@ use aws_lc_rs::rand::SystemRandom;
 use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::{BearerToken, BoxError, Grant, KeyId, Outcome, Reason, Trail};
 use portunus_store::StoreError;
-use tracing::instrument;
+use tracing::{Instrument, instrument};
 
 use crate::identity::Identity;
 use crate::index::InsertError;
@@ -20,6 +23,7 @@ use crate::server::{KeyServer, NotIdentified};
 
 /// What a caller wants: a key in exchange for an identity token.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TokenRequest {
     /// The identity token.
     pub subject_token: BearerToken,
@@ -68,6 +72,9 @@ pub enum ExchangeError {
     /// The request's body is longer than 32 KiB.
     #[error("the request is too large")]
     TooLarge,
+    /// The request's body took longer than 10 seconds to arrive.
+    #[error("the request did not arrive in time")]
+    TooSlow,
     /// Another grant type than token exchange.
     #[error("the grant type is not supported")]
     UnsupportedGrantType,
@@ -102,15 +109,12 @@ impl ExchangeError {
         Self::Unavailable { reason, source: source.into() }
     }
 
-    fn store(error: StoreError) -> Self {
-        Self::unavailable(Reason::StoreUnavailable, error)
-    }
-
     /// What the audit says.
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Malformed => Reason::MalformedRequest,
             Self::TooLarge => Reason::RequestTooLarge,
+            Self::TooSlow => Reason::RequestTimeout,
             Self::UnsupportedGrantType => Reason::UnsupportedGrant,
             Self::BadSubject(reason) | Self::Unavailable { reason, .. } => *reason,
             Self::InvalidScope => Reason::ScopeDenied,
@@ -119,6 +123,24 @@ impl ExchangeError {
         }
     }
 }
+
+impl From<StoreError> for ExchangeError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(Reason::StoreUnavailable, error)
+    }
+}
+
+impl From<InsertError> for ExchangeError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::TooMany { retry_after } => Self::TooManyKeys { retry_after },
+            InsertError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// How a trail is ended. A plain function, because it outlives the caller.
+pub(crate) type Conclude = fn(Trail, &Result<IssuedKey, ExchangeError>);
 
 /// Ends the trail as the exchange ended.
 pub(crate) fn conclude(mut trail: Trail, result: &Result<IssuedKey, ExchangeError>) {
@@ -136,14 +158,39 @@ pub(crate) fn conclude(mut trail: Trail, result: &Result<IssuedKey, ExchangeErro
     trail.finish(outcome);
 }
 
-/// Exchanges, noting in the trail what becomes known on the way.
+/// Exchanges, notes in the trail what becomes known on the way, and concludes it.
 #[instrument(name = "keyserver.exchange", skip_all)]
 pub(crate) async fn exchange(
     server: &KeyServer,
+    request: TokenRequest,
+    mut trail: Trail,
+    conclude: Conclude,
+) -> Result<IssuedKey, ExchangeError> {
+    let (identity, decision) = match admit(server, &request, &mut trail).await {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            let result = Err(refused);
+            conclude(trail, &result);
+            return result;
+        }
+    };
+    let server = server.clone();
+    let issuing = async move {
+        let result = issue(&server, identity, decision, &mut trail).await;
+        conclude(trail, &result);
+        result
+    };
+    let lost = |lost| Err(ExchangeError::unavailable(Reason::Internal, lost));
+    tokio::spawn(issuing.in_current_span()).await.unwrap_or_else(lost)
+}
+
+/// Changes nothing: whoever is refused here, or goes away, keeps the token.
+async fn admit(
+    server: &KeyServer,
     request: &TokenRequest,
     trail: &mut Trail,
-) -> Result<IssuedKey, ExchangeError> {
-    if request.audiences.iter().any(|audience| *audience != server.0.audience) {
+) -> Result<(Identity, Decision), ExchangeError> {
+    if request.audiences.iter().any(|audience| audience != server.audience()) {
         return Err(ExchangeError::InvalidTarget);
     }
     let scope = match &request.scope {
@@ -154,6 +201,16 @@ pub(crate) async fn exchange(
     trail.event().actor = Some(Actor::Identity(identity.id().clone()));
     let decision = decide(server, &identity, request, scope.as_ref())?;
     trail.event().target.policy = Some(decision.policy.clone());
+    server.room(identity.id()).await?;
+    Ok((identity, decision))
+}
+
+async fn issue(
+    server: &KeyServer,
+    identity: Identity,
+    decision: Decision,
+    trail: &mut Trail,
+) -> Result<IssuedKey, ExchangeError> {
     spend(server, &identity, &decision).await?;
     let (key, record) = mint(&identity, decision, server.now())?;
     trail.event().target.jti = Some(record.jti.clone());
@@ -187,7 +244,7 @@ fn decide(
 
 /// Before the key exists: of two exchanges at once, one must fail.
 async fn spend(server: &KeyServer, identity: &Identity, decision: &Decision) -> Result<(), ExchangeError> {
-    if decision.reusable || server.0.replay.spend(identity).await.map_err(ExchangeError::store)? {
+    if decision.reusable || server.spend(identity).await? {
         return Ok(());
     }
     Err(ExchangeError::BadSubject(Reason::ReplayedToken))
@@ -210,12 +267,8 @@ fn mint(
 }
 
 async fn insert(server: &KeyServer, key: TempKey, record: KeyRecord) -> Result<IssuedKey, ExchangeError> {
-    let (now, keys) = (server.now(), &server.0.keys);
-    let (key_id, grant) = (record.jti.clone(), record.grant.clone());
-    keys.insert(key.digest(keys.pepper()), record, server.0.cap, now).await.map_err(|why| match why {
-        InsertError::TooMany { retry_after } => ExchangeError::TooManyKeys { retry_after },
-        InsertError::Store(error) => ExchangeError::store(error),
-    })?;
+    let (now, key_id, grant) = (server.now(), record.jti.clone(), record.grant.clone());
+    server.insert(&key, record, now).await?;
     let left = grant.expires_at.duration_since(now).unwrap_or_default();
     Ok(IssuedKey {
         access_token: key.into_token(),

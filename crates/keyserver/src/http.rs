@@ -1,11 +1,13 @@
 //! The HTTP routes: strict in what they take (RFC 8693, RFC 6749), fixed in what they say.
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portunus_auth_core::audit::{Actor, EventKind, HttpFacts};
 use portunus_auth_core::{BearerToken, KeyId, Outcome, Reason, Trail};
@@ -39,24 +41,32 @@ pub fn router(server: KeyServer) -> Router {
 }
 
 async fn token(server: KeyServer, route: &'static str, request: Request) -> Response {
-    let Some(mut trail) = trail(&server, EventKind::TokenDenied, route, &request) else {
+    let (head, body) = request.into_parts();
+    // Before the trail begins: whoever trickles a body keeps no room in the audit from others.
+    let read = read(&head, body).await;
+    let Some(trail) = trail(&server, EventKind::TokenDenied, route, &head) else {
         return unavailable();
     };
-    let result = match read(request).await {
-        Ok(request) => exchange(&server, &request, &mut trail).await,
-        Err(error) => Err(error),
+    let result = match read {
+        Ok(request) => exchange(&server, request, trail, conclude_exchange).await,
+        Err(error) => {
+            let result = Err(error);
+            conclude_exchange(trail, &result);
+            result
+        }
     };
-    let response = match &result {
+    match &result {
         Ok(key) => issued(key),
         Err(error) => refused(error),
-    };
-    note(&mut trail, &response);
-    conclude(trail, &result);
-    response
+    }
 }
 
-async fn read(request: Request) -> Result<TokenRequest, ExchangeError> {
-    let (head, body) = request.into_parts();
+fn conclude_exchange(mut trail: Trail, result: &Result<IssuedKey, ExchangeError>) {
+    note(&mut trail, result.as_ref().map_or_else(|error| words(error).0, |_| StatusCode::OK));
+    conclude(trail, result);
+}
+
+async fn read(head: &Parts, body: Body) -> Result<TokenRequest, ExchangeError> {
     let mut types = head.headers.get_all(CONTENT_TYPE).iter();
     match (types.next(), types.next()) {
         (Some(one), None) => request::parse(one, &request::collect(body).await?),
@@ -69,12 +79,13 @@ async fn revoke(
     jti: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let Some(mut trail) = trail(&server, EventKind::AdminDenied, ONE_TOKEN, &request) else {
+    let (head, _) = request.into_parts();
+    let Some(mut trail) = trail(&server, EventKind::AdminDenied, ONE_TOKEN, &head) else {
         return unavailable();
     };
-    if !bearer(request.headers()).is_some_and(|token| server.is_admin(&token)) {
+    if !bearer(&head.headers).is_some_and(|token| server.is_admin(&token)) {
         let response = not_admin();
-        note(&mut trail, &response);
+        note(&mut trail, response.status());
         trail.finish(Outcome::Refused(Reason::Unauthorized));
         return response;
     }
@@ -83,14 +94,19 @@ async fn revoke(
     let revoked = match jti.ok().and_then(|Path(jti)| uuid::Uuid::try_parse(&jti).ok()) {
         Some(jti) => {
             let which = Revoke::Key(KeyId(jti.to_string().into()));
-            server.revoke_as(Actor::Admin, &which, &mut trail).await
+            server.revoke_as(Actor::Admin, which, trail, conclude_revocation).await
         }
-        None => Ok(0),
+        None => {
+            conclude_revocation(trail, &Ok(0));
+            Ok(0)
+        }
     };
-    let response = answer_revocation(&revoked);
-    note(&mut trail, &response);
-    trail.finish(revocation(&revoked));
-    response
+    answer_revocation(&revoked)
+}
+
+fn conclude_revocation(mut trail: Trail, revoked: &Result<usize, StoreError>) {
+    note(&mut trail, answer_revocation(revoked).status());
+    trail.finish(revocation(revoked));
 }
 
 async fn audience(State(server): State<KeyServer>) -> Response {
@@ -98,32 +114,33 @@ async fn audience(State(server): State<KeyServer>) -> Response {
     struct Answer<'a> {
         audience: &'a str,
     }
-    json(StatusCode::OK, &Answer { audience: &server.0.audience })
+    json(StatusCode::OK, &Answer { audience: server.audience() })
 }
 
 /// Begins the request's audit event; `None` when the audit has no room.
-fn trail(server: &KeyServer, kind: EventKind, route: &'static str, request: &Request) -> Option<Trail> {
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+fn trail(server: &KeyServer, kind: EventKind, route: &'static str, head: &Parts) -> Option<Trail> {
+    let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
     let mut trail = server.trail(kind, peer).ok()?;
     if let Some(request_id) = peer.request_id {
-        let method = request.method().clone();
+        let method = head.method.clone();
         trail.event().http = Some(HttpFacts { method, route, status: None, request_id });
     }
     Some(trail)
 }
 
-fn note(trail: &mut Trail, response: &Response) {
+fn note(trail: &mut Trail, status: StatusCode) {
     if let Some(http) = &mut trail.event().http {
-        http.status = Some(response.status().as_u16());
+        http.status = Some(status.as_u16());
     }
 }
 
 /// The one bearer token of the request (RFC 6750 section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<BearerToken> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
-    let (Some(one), None) = (credentials.next(), credentials.next()) else { return None };
-    let (scheme, token) = one.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| BearerToken::new(token))
+    match (credentials.next(), credentials.next()) {
+        (Some(one), None) => BearerToken::from_authorization(one),
+        _ => None,
+    }
 }
 
 /// RFC 8693 section 2.2.1.
@@ -164,9 +181,11 @@ fn problem(status: StatusCode, error: &'static str, error_description: &str) -> 
     json(status, &Problem { error, error_description })
 }
 
-fn refused(error: &ExchangeError) -> Response {
-    let (status, code, wait) = match error {
-        ExchangeError::Malformed | ExchangeError::BadSubject(_) => {
+/// The status, the code, and after how many seconds to try again.
+fn words(error: &ExchangeError) -> (StatusCode, &'static str, Option<u64>) {
+    match error {
+        // RFC 6749 has no code for a request that is too slow.
+        ExchangeError::Malformed | ExchangeError::TooSlow | ExchangeError::BadSubject(_) => {
             (StatusCode::BAD_REQUEST, "invalid_request", None)
         }
         ExchangeError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", None),
@@ -176,8 +195,14 @@ fn refused(error: &ExchangeError) -> Response {
         ExchangeError::TooManyKeys { retry_after } => {
             (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", Some(retry_after.as_secs()))
         }
-        ExchangeError::Unavailable { .. } => return unavailable(),
-    };
+        ExchangeError::Unavailable { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", Some(TRY_AGAIN))
+        }
+    }
+}
+
+fn refused(error: &ExchangeError) -> Response {
+    let (status, code, wait) = words(error);
     let mut response = problem(status, code, &error.to_string());
     if let Some(seconds) = wait {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -1,6 +1,7 @@
 //! Which live keys an owner holds: one entry in the store, swapped as a whole, so that of two who insert
 //! at once one sees the other.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
@@ -96,18 +97,19 @@ impl Index {
         }
     }
 
+    /// Takes these out. Answers which of them were in it.
     pub(crate) async fn remove(
         &self,
         store: &dyn Store,
-        gone: &[Place],
+        gone: &BTreeMap<KeyDigest, u64>,
         now: SystemTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<KeyDigest>, StoreError> {
         loop {
             let read = self.read(store, now).await?;
-            let is_gone = |place: &&Place| gone.iter().any(|gone| gone.digest == place.digest);
-            let places: Vec<Place> = read.places.iter().filter(|place| !is_gone(place)).cloned().collect();
-            if read.bytes.is_none() || self.swap(store, &read, &places).await? {
-                return Ok(());
+            let is_gone = |place: &Place| gone.contains_key(&place.digest);
+            let (taken, left): (Vec<Place>, Vec<Place>) = read.places.iter().cloned().partition(is_gone);
+            if taken.is_empty() || self.swap(store, &read, &left).await? {
+                return Ok(taken.into_iter().map(|place| place.digest).collect());
             }
         }
     }

@@ -44,6 +44,7 @@ impl Audiences {
 /// What kind of token is expected. A token made for one purpose is not taken for another
 /// (RFC 8725 section 3.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenKind {
     /// An ID token or another plain JWT about a person or a workload: `typ` is `JWT` or absent.
     Identity,

@@ -19,6 +19,7 @@ const MAX_TOKEN: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the names are the registered ones")]
+#[non_exhaustive]
 pub enum Algorithm {
     Rs256,
     Rs384,

@@ -6,7 +6,7 @@
 //! | `ks/jti/JTI` | where the key of that public name is |
 //! | `ks/owner/SHA-256(OWNER)` | the owner's live keys; inserting swaps it, which decides the cap |
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -76,6 +76,7 @@ struct Message {
 
 /// Which keys to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Revoke {
     /// The one of that public name.
     Key(KeyId),
@@ -142,6 +143,17 @@ impl Keys {
         found.unwrap_or(Err(AuthError::Unknown))
     }
 
+    /// Whether the owner may hold one more key, as far as that can be told beforehand. [`Keys::insert`]
+    /// decides.
+    pub(crate) async fn room(
+        &self,
+        owner: &PrincipalId,
+        cap: NonZeroUsize,
+        now: SystemTime,
+    ) -> Result<(), InsertError> {
+        Index::of(owner).read(&*self.store, now).await?.room(cap, now)
+    }
+
     /// Stores the key unless its owner already holds `cap` live ones. When this returns, the key works
     /// here, and is announced to the other servers.
     ///
@@ -156,15 +168,12 @@ impl Keys {
         now: SystemTime,
     ) -> Result<(), InsertError> {
         let place = Place { digest, until: unix(record.until()) };
-        let index = Index::of(&record.owner);
-        index.read(&*self.store, now).await?.room(cap, now)?;
-
         let until = Some(record.until());
         let named = Named { owner: record.owner.clone(), place: place.clone() };
         let stored = Stored::V1(record.clone());
         self.store.put(&named_key(&record.jti), &json(&named)?, until).await?;
         self.store.put(&record_key(&digest), &json(&stored)?, until).await?;
-        if let Err(refused) = index.add(&*self.store, &place, cap, now).await {
+        if let Err(refused) = Index::of(&record.owner).add(&*self.store, &place, cap, now).await {
             // Tidiness only; see above.
             let _ = self.store.delete(&record_key(&digest)).await;
             return Err(refused);
@@ -175,31 +184,60 @@ impl Keys {
     }
 
     /// Revokes. When this returns, the keys are gone from the store, do not work here any more, and the
-    /// other servers are told. The number of keys that were alive until now.
+    /// other servers are told. The number of keys that were alive, here or in the store, until now.
     ///
-    /// May be repeated after an error: what was done is announced again.
+    /// What memory knows stops to work first, so that no failure of the store, and no delay, leaves it
+    /// working here. The owner's index forgets a key last: while it names one, a revocation has not come to
+    /// its end, and whoever repeats it after an error announces it again.
     pub(crate) async fn revoke(&self, which: &Revoke) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let (index, places) = match which {
-            Revoke::Key(jti) => {
-                let Some(named) = self.store.get(&named_key(jti)).await? else { return Ok(0) };
-                let named: Named = parse(&named)?;
-                (Index::of(&named.owner), vec![named.place])
+        let held = self.held(which, now);
+        let mut alive: BTreeSet<KeyDigest> = held.iter().map(|(digest, _)| *digest).collect();
+        let mut ends: BTreeMap<KeyDigest, u64> =
+            held.iter().map(|(digest, key)| (*digest, unix(key.grant().expires_at))).collect();
+        self.mark_revoked(&ends, now);
+        let owner = match (which, held.first()) {
+            (Revoke::Owner(owner), _) => {
+                let stored = Index::of(owner).read(&*self.store, now).await?.places;
+                ends.extend(stored.into_iter().map(|place| (place.digest, place.until)));
+                owner.clone()
             }
-            Revoke::Owner(owner) => {
-                let index = Index::of(owner);
-                let places = index.read(&*self.store, now).await?.places;
-                (index, places)
+            (Revoke::Key(_), Some((_, key))) => key.id().clone(),
+            (Revoke::Key(jti), None) => {
+                let Some(named) = self.store.get(&named_key(jti)).await? else { return Ok(0) };
+                let Named { owner, place } = parse(&named)?;
+                ends.insert(place.digest, place.until);
+                owner
             }
         };
-        let mut revoked = 0;
-        for place in &places {
-            revoked += usize::from(self.store.delete(&record_key(&place.digest)).await?);
-            self.slots.set(place.digest.0, Slot::Revoked, instant(place.until), now);
-            self.announce(place.clone(), None).await?;
+        self.mark_revoked(&ends, now);
+        for (digest, until) in &ends {
+            if self.store.delete(&record_key(digest)).await? {
+                alive.insert(*digest);
+            }
+            self.announce(Place { digest: *digest, until: *until }, None).await?;
         }
-        index.remove(&*self.store, &places, now).await?;
-        Ok(revoked)
+        alive.extend(Index::of(&owner).remove(&*self.store, &ends, now).await?);
+        Ok(alive.len())
+    }
+
+    /// The live keys in memory that are meant. Looks at every key, which a revocation can afford.
+    fn held(&self, which: &Revoke, now: SystemTime) -> Vec<(KeyDigest, Arc<Principal>)> {
+        let is_meant = |key: &Principal| match which {
+            Revoke::Key(jti) => matches!(key.via(), Via::Key(its) if its == jti),
+            Revoke::Owner(owner) => key.id() == owner,
+        };
+        let pick = |_: &[u8; 32], slot: &Slot| match slot {
+            Slot::Live(key) if key.grant().expires_at > now && is_meant(key) => Some(key.clone()),
+            _ => None,
+        };
+        self.slots.filter(pick).into_iter().map(|(digest, key)| (KeyDigest(digest), key)).collect()
+    }
+
+    fn mark_revoked(&self, ends: &BTreeMap<KeyDigest, u64>, now: SystemTime) {
+        for (digest, until) in ends {
+            self.slots.set(digest.0, Slot::Revoked, instant(*until), now);
+        }
     }
 
     async fn announce(&self, place: Place, issued: Option<Stored>) -> Result<(), StoreError> {

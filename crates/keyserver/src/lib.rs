@@ -22,11 +22,12 @@ mod replay;
 mod request;
 mod scope;
 mod server;
+mod setup;
 mod verified;
 
 pub use config::{
     AdminConfig, Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
-    PolicyConfig, Preset, Ttl,
+    PolicyConfig, SpanOutOfRange, Ttl,
 };
 pub use exchange::{ExchangeError, IssuedKey, TokenRequest};
 #[cfg(feature = "axum")]
@@ -37,4 +38,5 @@ pub use jose::{Algorithm, Refused, UnverifiedJwt};
 pub use jwk::{BadKeySet, KeySet};
 pub use key::{KeyDigest, PREFIX, Pepper, TempKey};
 pub use keys::Revoke;
-pub use server::{KeyServer, Parts, Peer, SetupError};
+pub use server::{KeyServer, Peer, RevokeError};
+pub use setup::{Parts, SetupError};

@@ -17,18 +17,31 @@ use crate::json;
 /// The longest body, in bytes.
 const MAX_BODY: usize = 32 * 1024;
 
+/// How long a body may take to arrive. An honest one comes in one packet or two; whoever trickles holds a
+/// connection and at most [`MAX_BODY`] bytes until then.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
-/// The whole body, as long as it is not too long.
+/// The whole body, unless it is too long or too late.
 pub(crate) async fn collect(body: Body) -> Result<Vec<u8>, ExchangeError> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ExchangeError::TooLarge),
-        Err(_) => Err(ExchangeError::Malformed),
+    tokio::time::timeout(MAX_WAIT, within_limits(body)).await.unwrap_or(Err(ExchangeError::TooSlow))
+}
+
+/// Copies each piece, because a piece of one byte keeps the whole buffer that it came in.
+async fn within_limits(body: Body) -> Result<Vec<u8>, ExchangeError> {
+    let (mut body, mut bytes) = (Limited::new(body, MAX_BODY), Vec::new());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(error) if error.is::<LengthLimitError>() => return Err(ExchangeError::TooLarge),
+            Err(_) => return Err(ExchangeError::Malformed),
+        }
     }
+    Ok(bytes)
 }
 
 /// Reads the request out of the body.

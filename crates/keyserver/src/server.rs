@@ -8,40 +8,26 @@ use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::audit::{Actor, EventKind, RequestId};
 use portunus_auth_core::{
-    AuditSink, AuthError, Authenticator, BearerToken, BoxError, Clock, ConfigProblem, Outcome, Principal,
-    Reason, SecretRef, SecretSource, Trail,
+    AuditFull, AuditSink, AuthError, Authenticator, BearerToken, Clock, ConfigProblem, Outcome, Principal,
+    PrincipalId, Reason, Trail,
 };
-use portunus_store::{Store, StoreError};
+use portunus_store::StoreError;
+use tracing::Instrument;
 
-use crate::check::Checked;
 use crate::config::Config;
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::fetch::Fetch;
 use crate::identity::Identity;
+use crate::index::InsertError;
 use crate::issuer::{Issuer, TokenKind};
 use crate::jose::{Refused, UnverifiedJwt};
 use crate::jwks::{IssuerDown, Jwks};
-use crate::key::{AdminToken, Pepper, TooShort, is_ours};
-use crate::keys::{Keys, Listener, Revoke};
+use crate::key::{AdminToken, TempKey, is_ours};
+use crate::keys::{KeyRecord, Keys, Listener, Revoke};
 use crate::policy::{Decision, Policies};
 use crate::replay::Replay;
+use crate::setup::{Parts, SetupError, Sound, kept_pepper};
 use crate::verified::{Proof, VerifiedTokens};
-
-/// Where the pepper is kept when the configuration names none.
-const PEPPER: &str = "ks/pepper";
-
-/// What a key server is put together from.
-#[expect(missing_debug_implementations, reason = "a source of secrets has nothing to show")]
-pub struct Parts<'a> {
-    /// Where keys are kept. All servers that share it share their keys.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Where every decision is told.
-    pub audit: Arc<dyn AuditSink>,
-    /// What the secrets in the configuration refer to.
-    pub secrets: &'a dyn SecretSource,
-}
 
 /// Who is asking, as far as the connection shows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,30 +38,31 @@ pub struct Peer {
     pub request_id: Option<RequestId>,
 }
 
-/// Why there is no key server.
+/// Why it is not certain that keys are revoked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
-    /// The configuration is wrong, in these places.
-    #[error("the configuration is wrong in {} places", .0.len())]
-    Config(Vec<ConfigProblem>),
-    /// The keys cannot be read.
-    #[error("the keys cannot be read")]
+pub enum RevokeError {
+    /// The store could not do it, or could not tell. What this server knew of the keys does not work here
+    /// any more; what other servers know may. Repeat the revocation.
+    #[error("the keys may still be stored")]
     Store(#[from] StoreError),
+    /// It could not be audited, so it was not begun.
+    #[error("nothing was revoked")]
+    AuditFull(#[from] AuditFull),
 }
 
 /// A key server. Cheap to clone; all clones are the same server.
 #[derive(Clone)]
-pub struct KeyServer(pub(crate) Arc<Inner>);
+pub struct KeyServer(Arc<Inner>);
 
-pub(crate) struct Inner {
-    pub(crate) audience: String,
+struct Inner {
+    audience: String,
     longest: Duration,
-    pub(crate) cap: NonZeroUsize,
+    cap: NonZeroUsize,
     issuers: Vec<Trusted>,
     policies: Policies,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) replay: Replay,
+    keys: Arc<Keys>,
+    replay: Replay,
     verified: VerifiedTokens,
     admin: Option<AdminToken>,
     clock: Arc<dyn Clock>,
@@ -104,46 +91,24 @@ impl From<Refused> for NotIdentified {
     }
 }
 
-/// A configuration without a problem, and the secrets it refers to.
-struct Sound {
-    checked: Checked,
-    admin: Option<AdminToken>,
-    pepper: Option<Pepper>,
-}
-
-impl Config {
-    /// Everything that is wrong with it, without opening anything but the secrets it refers to.
-    pub fn problems(&self, secrets: &dyn SecretSource) -> Vec<ConfigProblem> {
-        self.sound(secrets).err().unwrap_or_default()
-    }
-
-    fn sound(&self, secrets: &dyn SecretSource) -> Result<Sound, Vec<ConfigProblem>> {
-        let mut problems = Vec::new();
-        let checked = self.check().map_err(|found| problems = found);
-        let admin = self.key_server.admin.as_ref().map(|admin| &admin.bearer_token);
-        let admin = secret(admin, secrets, AdminToken::new)
-            .map_err(|says| problems.push(ConfigProblem::new("key_server.admin.bearer_token", says)));
-        let pepper = secret(self.key_server.pepper.as_ref(), secrets, Pepper::configured)
-            .map_err(|says| problems.push(ConfigProblem::new("key_server.pepper", says)));
-        match (checked, admin, pepper) {
-            (Ok(checked), Ok(admin), Ok(pepper)) => Ok(Sound { checked, admin, pepper }),
-            _ => Err(problems),
-        }
-    }
-}
-
 impl KeyServer {
     /// Checks the configuration and reads all live keys. Needs no issuer to be up: their keys are fetched
     /// when a token of theirs comes.
     ///
+    /// Starts a task that listens, until the last clone is dropped, to what other servers on the same store
+    /// issue and revoke.
+    ///
     /// # Errors
     /// [`SetupError`], with everything that is wrong with the configuration.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, which that task, exchanges and revocations run on.
     pub async fn new(config: Config, parts: Parts<'_>) -> Result<Self, SetupError> {
         let Sound { checked, admin, pepper } = config.sound(parts.secrets).map_err(SetupError::Config)?;
         let fetch = Fetch::new()
             .map_err(|error| SetupError::Config(vec![ConfigProblem::new("key_server", error)]))?;
 
-        let Parts { store, clock, audit, .. } = parts;
+        let Parts { store, clock, audit, secrets: _ } = parts;
         let pepper = match pepper {
             Some(configured) => configured,
             None => kept_pepper(&*store).await?,
@@ -208,47 +173,52 @@ impl KeyServer {
     }
 
     /// Exchanges an identity token for a key. Leaves exactly one audit event, also when it is dropped.
+    /// Dropping it does not stop it once the token is being spent.
     ///
     /// # Errors
     /// [`ExchangeError`].
     pub async fn exchange(&self, request: TokenRequest, from: Peer) -> Result<IssuedKey, ExchangeError> {
         let trail = self.trail(EventKind::TokenDenied, from);
-        let mut trail = trail.map_err(|full| ExchangeError::unavailable(Reason::Internal, full))?;
-        let result = exchange(self, &request, &mut trail).await;
-        conclude(trail, &result);
-        result
+        let trail = trail.map_err(|full| ExchangeError::unavailable(Reason::Internal, full))?;
+        exchange(self, request, trail, conclude).await
     }
 
     /// Revokes keys. When this returns they do not work here any more, and the other servers that share
-    /// the store are told. Answers how many were alive. Leaves exactly one audit event.
+    /// the store are told. Answers how many were alive. Leaves exactly one audit event. Dropping it does
+    /// not stop it.
     ///
     /// # Errors
-    /// [`StoreError`] when it is not certain that they are gone, or when it could not be audited; repeat
-    /// it then.
-    pub async fn revoke(&self, which: Revoke) -> Result<usize, StoreError> {
-        let trail = self.trail(EventKind::TokenRevoked, Peer::default());
-        let mut trail = trail.map_err(|full| StoreError::Unavailable(full.into()))?;
-        let revoked = self.revoke_as(Actor::System, &which, &mut trail).await;
-        trail.finish(revocation(&revoked));
-        revoked
+    /// [`RevokeError`] when it is not certain that they are gone; repeat it then.
+    pub async fn revoke(&self, which: Revoke) -> Result<usize, RevokeError> {
+        let trail = self.trail(EventKind::TokenRevoked, Peer::default())?;
+        let conclude = |trail: Trail, revoked: &_| trail.finish(revocation(revoked));
+        Ok(self.revoke_as(Actor::System, which, trail, conclude).await?)
     }
 
-    /// Revokes, noting in the trail whose keys and how many.
+    /// Revokes, notes in the trail whose keys and how many, and concludes it. In a task of its own, so
+    /// that a caller who hangs up does not leave a key half revoked.
     pub(crate) async fn revoke_as(
         &self,
         actor: Actor,
-        which: &Revoke,
-        trail: &mut Trail,
+        which: Revoke,
+        mut trail: Trail,
+        conclude: fn(Trail, &Result<usize, StoreError>),
     ) -> Result<usize, StoreError> {
         let event = trail.event();
         event.actor = Some(actor);
-        match which {
+        match &which {
             Revoke::Key(jti) => event.target.jti = Some(jti.clone()),
             Revoke::Owner(owner) => event.target.owner = Some(Arc::new(owner.clone())),
         }
-        let revoked = self.0.keys.revoke(which).await;
-        trail.event().target.revoked = revoked.as_ref().ok().copied();
-        revoked
+        let keys = self.0.keys.clone();
+        let revoking = async move {
+            let revoked = keys.revoke(&which).await;
+            trail.event().target.revoked = revoked.as_ref().ok().copied();
+            conclude(trail, &revoked);
+            revoked
+        };
+        let lost = |lost: tokio::task::JoinError| Err(StoreError::Unavailable(lost.into()));
+        tokio::spawn(revoking.in_current_span()).await.unwrap_or_else(lost)
     }
 
     /// Whose token this is.
@@ -289,7 +259,7 @@ impl KeyServer {
     }
 
     /// Begins the one audit event of a request.
-    pub(crate) fn trail(&self, kind: EventKind, from: Peer) -> Result<Trail, portunus_auth_core::AuditFull> {
+    pub(crate) fn trail(&self, kind: EventKind, from: Peer) -> Result<Trail, AuditFull> {
         let mut trail = Trail::begin(self.0.audit.clone(), self.0.clock.clone(), kind)?;
         trail.event().peer = from.ip;
         Ok(trail)
@@ -298,6 +268,32 @@ impl KeyServer {
     /// Whether this is the administrator's token. Where none is configured, no token is.
     pub fn is_admin(&self, token: &BearerToken) -> bool {
         self.0.admin.as_ref().is_some_and(|admin| admin.is(token))
+    }
+
+    /// The audience that identity tokens must be made for.
+    pub(crate) fn audience(&self) -> &str {
+        &self.0.audience
+    }
+
+    /// Whether the owner may hold one more key, as far as that can be told before there is one.
+    pub(crate) async fn room(&self, owner: &PrincipalId) -> Result<(), InsertError> {
+        self.0.keys.room(owner, self.0.cap, self.now()).await
+    }
+
+    /// Spends the identity's token. `true`: to this caller alone.
+    pub(crate) async fn spend(&self, identity: &Identity) -> Result<bool, StoreError> {
+        self.0.replay.spend(identity).await
+    }
+
+    /// Keeps the key, unless its owner holds too many. It works when this returns.
+    pub(crate) async fn insert(
+        &self,
+        key: &TempKey,
+        record: KeyRecord,
+        now: SystemTime,
+    ) -> Result<(), InsertError> {
+        let keys = &self.0.keys;
+        keys.insert(key.digest(keys.pepper()), record, self.0.cap, now).await
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -325,28 +321,5 @@ pub(crate) fn revocation(revoked: &Result<usize, StoreError>) -> Outcome {
         Ok(0) => Outcome::Refused(Reason::NotFound),
         Ok(_) => Outcome::Allowed,
         Err(_) => Outcome::Failed(Reason::StoreUnavailable),
-    }
-}
-
-/// What the referenced secret is made into, if there is one.
-fn secret<T>(
-    reference: Option<&SecretRef>,
-    source: &dyn SecretSource,
-    make: impl Fn(&BearerToken) -> Result<T, TooShort>,
-) -> Result<Option<T>, BoxError> {
-    let Some(reference) = reference else { return Ok(None) };
-    Ok(Some(make(&BearerToken::from(reference.resolve(source)?))?))
-}
-
-/// The pepper in the store, made by whoever comes first.
-async fn kept_pepper(store: &dyn Store) -> Result<Pepper, StoreError> {
-    let mut fresh = [0; 32];
-    aws_lc_rs::rand::fill(&mut fresh).map_err(|error| StoreError::Unavailable(error.into()))?;
-    if store.put_if_absent(PEPPER, &fresh, None).await? {
-        return Ok(Pepper::new(&fresh));
-    }
-    match store.get(PEPPER).await? {
-        Some(kept) if kept.len() == fresh.len() => Ok(Pepper::new(&kept)),
-        _ => Err(StoreError::Corrupt("the pepper has another length".into())),
     }
 }

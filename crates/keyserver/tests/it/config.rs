@@ -136,7 +136,7 @@ async fn what_is_misspelled_is_an_error() {
         ("models = \"all\"", "models = \"gpt\""),
         ("models = \"all\"", "models = \"*\""),
         ("${env:ADMIN}", "canary-literal"),
-        ("tenant = \"acme\"", "tenant = \"acme\"\npreset = \"unknown\""),
+        ("tenant = \"acme\"", "tenant = \"acme\"\npreset = \"oidc\""),
     ] {
         let changed = SOUND.replacen(from, to, 1);
         assert_ne!(changed, SOUND, "{from}");

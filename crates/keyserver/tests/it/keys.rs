@@ -7,7 +7,9 @@ use portunus_auth_core::{AuthError, BearerToken, Outcome, Reason};
 use portunus_keyserver::{KeyServer, Revoke, SetupError};
 use portunus_store::{Embedded, Memory, Store};
 
-use crate::support::{ADMIN, ENGINEERS, Switch, World, clock, configuration, exchange_of, server};
+use crate::support::{
+    ADMIN, ENGINEERS, Switch, World, clock, configuration, eventually, exchange_of, server,
+};
 
 #[tokio::test]
 async fn keys_and_revocations_and_spent_tokens_survive_a_restart() {
@@ -99,17 +101,6 @@ async fn all_keys_of_one_owner_are_revoked_and_no_others() {
     assert_eq!(revocations[0].target.owner.as_deref(), Some(&alice));
     assert!(matches!(revocations[0].actor, Some(Actor::System)));
     world.key("alice").await;
-}
-
-/// Lets the listeners of other servers run until `done`, or long enough to see that it never will be.
-async fn eventually(done: impl Fn() -> bool) -> bool {
-    for _ in 0..1000 {
-        if done() {
-            return true;
-        }
-        tokio::task::yield_now().await;
-    }
-    done()
 }
 
 #[tokio::test]

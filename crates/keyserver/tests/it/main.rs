@@ -6,6 +6,7 @@ mod config;
 mod contract;
 mod direct;
 mod exchange;
+mod hangups;
 mod issuers;
 mod keys;
 mod properties;

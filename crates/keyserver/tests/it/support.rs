@@ -12,13 +12,14 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use portunus_auth_core::audit::{EventKind, MemorySink};
 use portunus_auth_core::clock::ManualClock;
-use portunus_auth_core::{AuditEvent, BearerToken, SecretSource};
+use portunus_auth_core::{AuditEvent, AuditSink, BearerToken, SecretSource};
 use portunus_keyserver::{
     Config, ExchangeError, IssuedKey, KeyServer, Parts, Peer, SetupError, TokenKind, TokenRequest, router,
 };
 use portunus_mock::MockIdp;
 use portunus_store::{Held, Memory, NewValue, Reservation, Store, StoreError, Subscription, Window};
 use serde_json::Value;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 pub(crate) const NOW: u64 = 1_767_225_600;
@@ -75,8 +76,15 @@ pub(crate) async fn server(
     clock: &Arc<ManualClock>,
     audit: &Arc<MemorySink>,
 ) -> Result<KeyServer, SetupError> {
-    let parts = Parts { store, clock: clock.clone(), audit: audit.clone(), secrets: &Secrets };
-    KeyServer::new(config, parts).await
+    KeyServer::new(config, parts(store, clock, audit.clone())).await
+}
+
+pub(crate) fn parts(
+    store: Arc<dyn Store>,
+    clock: &Arc<ManualClock>,
+    audit: Arc<dyn AuditSink>,
+) -> Parts<'static> {
+    Parts::new(store, clock.clone(), audit, &Secrets)
 }
 
 impl World {
@@ -202,17 +210,44 @@ impl SecretSource for Secrets {
     }
 }
 
-/// A store that can be switched off, and that counts what it is asked.
+/// A store that can be switched off, that can do what it is asked and be late with the answer, and that
+/// counts what it is asked.
 #[derive(Debug)]
 pub(crate) struct Switch {
     store: Arc<dyn Store>,
     off: AtomicBool,
     asked: AtomicUsize,
+    held: watch::Sender<Option<&'static str>>,
+    late: watch::Sender<usize>,
 }
 
 impl Switch {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
-        Self { store, off: AtomicBool::new(false), asked: AtomicUsize::new(0) }
+        let (off, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { store, off, asked, held: watch::Sender::default(), late: watch::Sender::default() }
+    }
+
+    /// Does what it is asked in this operation from now on, but does not answer until [`Switch::answer`].
+    pub(crate) fn hold(&self, operation: &'static str) {
+        self.held.send_replace(Some(operation));
+    }
+
+    /// Gives all answers again.
+    pub(crate) fn answer(&self) {
+        self.held.send_replace(None);
+    }
+
+    /// Until somebody waits for an answer that is held back.
+    pub(crate) async fn until_somebody_waits(&self) {
+        self.late.subscribe().wait_for(|late| *late > 0).await.unwrap();
+    }
+
+    async fn answered<T>(&self, operation: &'static str, answer: T) -> T {
+        if *self.held.borrow() == Some(operation) {
+            self.late.send_modify(|late| *late += 1);
+            self.held.subscribe().wait_for(|held| *held != Some(operation)).await.unwrap();
+        }
+        answer
     }
 
     pub(crate) fn set_off(&self, off: bool) {
@@ -250,7 +285,8 @@ impl Store for Switch {
         value: &[u8],
         until: Option<SystemTime>,
     ) -> Result<bool, StoreError> {
-        self.on().await?.put_if_absent(key, value, until).await
+        let set = self.on().await?.put_if_absent(key, value, until).await;
+        self.answered("put_if_absent", set).await
     }
 
     async fn compare_and_swap(
@@ -263,7 +299,8 @@ impl Store for Switch {
     }
 
     async fn delete(&self, key: &str) -> Result<bool, StoreError> {
-        self.on().await?.delete(key).await
+        let deleted = self.on().await?.delete(key).await;
+        self.answered("delete", deleted).await
     }
 
     async fn scan(
@@ -290,7 +327,8 @@ impl Store for Switch {
     }
 
     async fn publish(&self, channel: &str, message: &[u8]) -> Result<(), StoreError> {
-        self.on().await?.publish(channel, message).await
+        let published = self.on().await?.publish(channel, message).await;
+        self.answered("publish", published).await
     }
 
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
@@ -302,4 +340,15 @@ impl Store for Switch {
 pub(crate) async fn get(url: &str) -> String {
     let response = reqwest::get(url).await.unwrap();
     String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap()
+}
+
+/// Lets the tasks of servers run until `done`, or long enough to see that it never will be.
+pub(crate) async fn eventually(done: impl Fn() -> bool) -> bool {
+    for _ in 0..1000 {
+        if done() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    done()
 }
