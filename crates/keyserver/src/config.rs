@@ -56,7 +56,7 @@ pub struct KeyServerConfig {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AdminConfig {
-    /// The administrator's token, at least 16 characters.
+    /// The administrator's token, at least 16 characters without white space.
     pub bearer_token: SecretRef,
 }
 

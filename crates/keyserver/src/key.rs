@@ -100,14 +100,18 @@ fn is_well_formed(text: &str) -> bool {
     stated == Some(u64::from(crc32fast::hash(signed.as_bytes())))
 }
 
-/// A configured secret that is too short to resist guessing.
+/// Why a configured secret is of no use.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("this secret is too short to resist guessing; use at least {0} characters")]
-pub(crate) struct TooShort(usize);
+pub(crate) enum Unfit {
+    #[error("this secret is too short to resist guessing; use at least {0} characters")]
+    TooShort(usize),
+    #[error("nobody can present this as a bearer token; use letters and digits, without white space")]
+    NotABearerToken,
+}
 
-fn long_enough(secret: &BearerToken, shortest: usize) -> Result<&[u8], TooShort> {
+fn long_enough(secret: &BearerToken, shortest: usize) -> Result<&[u8], Unfit> {
     let bytes = secret.expose().as_bytes();
-    if bytes.len() < shortest { Err(TooShort(shortest)) } else { Ok(bytes) }
+    if bytes.len() < shortest { Err(Unfit::TooShort(shortest)) } else { Ok(bytes) }
 }
 
 /// The administrator's token, as a digest.
@@ -115,8 +119,13 @@ fn long_enough(secret: &BearerToken, shortest: usize) -> Result<&[u8], TooShort>
 pub(crate) struct AdminToken([u8; 32]);
 
 impl AdminToken {
-    pub(crate) fn new(token: &BearerToken) -> Result<Self, TooShort> {
-        long_enough(token, 16).map(|bytes| Self(sha256(bytes)))
+    pub(crate) fn new(token: &BearerToken) -> Result<Self, Unfit> {
+        let bytes = long_enough(token, 16)?;
+        if bytes.iter().all(u8::is_ascii_graphic) {
+            Ok(Self(sha256(bytes)))
+        } else {
+            Err(Unfit::NotABearerToken)
+        }
     }
 
     /// Compares digests, so that the time it takes does not say how much of a guess was right.
@@ -134,7 +143,7 @@ impl Pepper {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    pub(crate) fn configured(secret: &BearerToken) -> Result<Self, TooShort> {
+    pub(crate) fn configured(secret: &BearerToken) -> Result<Self, Unfit> {
         long_enough(secret, 32).map(Self::new)
     }
 

@@ -7,7 +7,7 @@ use portunus_store::{Store, StoreError};
 
 use crate::check::Checked;
 use crate::config::Config;
-use crate::key::{AdminToken, Pepper, TooShort};
+use crate::key::{AdminToken, Pepper, Unfit};
 
 /// Where the pepper is kept when the configuration names none.
 const PEPPER: &str = "ks/pepper";
@@ -82,7 +82,7 @@ impl Config {
 fn secret<T>(
     reference: Option<&SecretRef>,
     source: &dyn SecretSource,
-    make: impl Fn(&BearerToken) -> Result<T, TooShort>,
+    make: impl Fn(&BearerToken) -> Result<T, Unfit>,
 ) -> Result<Option<T>, BoxError> {
     let Some(reference) = reference else { return Ok(None) };
     Ok(Some(make(&BearerToken::from(reference.resolve(source)?))?))

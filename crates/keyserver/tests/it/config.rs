@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use portunus_auth_core::audit::MemorySink;
-use portunus_keyserver::{Config, SetupError};
+use portunus_auth_core::{Allow, Pattern, TenantId, TierName};
+use portunus_keyserver::{
+    AdminConfig, Config, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany, PolicyConfig,
+    SetupError, Ttl,
+};
 use portunus_store::Memory;
 
-use crate::support::{clock, server};
+use crate::support::{ADMIN, ENGINEERS, World, clock, exchange_of, server};
 
 /// A sound configuration, to be changed in one place.
 const SOUND: &str = r#"
@@ -68,6 +74,8 @@ async fn what_cannot_be_meant_is_an_error_in_its_place() {
         ("token_ttl", "max_keys_per_identity = 10001\ntoken_ttl", "key_server.max_keys_per_identity"),
         ("${env:ADMIN}", "${env:NONE}", "key_server.admin.bearer_token"),
         ("${env:ADMIN}", "${env:SHORT}", "key_server.admin.bearer_token"),
+        // No `Authorization` field can carry it.
+        ("${env:ADMIN}", "${env:SPACED}", "key_server.admin.bearer_token"),
         ("${env:PEPPER}", "${env:SHORT}", "key_server.pepper"),
         ("name = \"idp\"", "name = \"\"", "issuers.0.name"),
         ("name = \"idp\"", "name = \"static\"", "issuers.0.name"),
@@ -141,5 +149,50 @@ async fn what_is_misspelled_is_an_error() {
         let changed = SOUND.replacen(from, to, 1);
         assert_ne!(changed, SOUND, "{from}");
         assert_eq!(problems(&changed).await, None, "{from} -> {to}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_can_be_configured_in_code() {
+    let world = World::new(ENGINEERS).await;
+    let mut key_server = KeyServerConfig::new("portunus");
+    key_server.token_ttl = Duration::from_secs(600).try_into().unwrap();
+    key_server.admin = Some(AdminConfig::new("${env:ADMIN}".parse().unwrap()));
+    let mut config = Config::new(key_server);
+    config.issuers.push(IssuerConfig::new("idp", world.idp.issuer(), TenantId::new("acme").unwrap()));
+    let about = |group: &str| {
+        let mut about = MatchConfig::new("idp");
+        about.groups = Some(OneOrMany(vec![Pattern::new(group).unwrap()]));
+        about
+    };
+    let ttl = Ttl::try_from(Duration::from_secs(3600)).unwrap();
+    let mut grant = GrantConfig::new(TierName::new("standard").unwrap(), ttl);
+    grant.models = Allow::only([Pattern::new("gpt-4o*").unwrap()]);
+    config.policies.push(PolicyConfig::deny("leavers", about("leaving")));
+    config.policies.push(PolicyConfig::grant("engineers", about("eng"), grant));
+
+    let server = server(config, world.store.clone(), &world.clock, &world.audit).await.unwrap();
+    let world = World { server, ..world };
+    let key = world.key("alice").await;
+    assert_eq!((key.scope.as_str(), key.expires_in.as_secs()), ("model:gpt-4o*", 600));
+    let leaver = world.engineer("bob").claim("groups", vec!["eng", "leaving"]).id_token();
+    assert_eq!(world.form(&exchange_of(&leaver)).await.status, 400);
+    assert_eq!(world.delete(&key.key_id.to_string(), &format!("Bearer {ADMIN}")).await.status, 204);
+}
+
+#[test]
+fn a_span_is_of_whole_seconds_up_to_a_year() {
+    let year = Duration::from_secs(366 * 86_400);
+    for good in [Duration::from_secs(1), year] {
+        assert_eq!(Ttl::try_from(good).unwrap().get(), good);
+    }
+    for bad in [
+        Duration::ZERO,
+        Duration::from_millis(999),
+        Duration::from_millis(1500),
+        year + Duration::from_secs(1),
+        Duration::MAX,
+    ] {
+        assert!(Ttl::try_from(bad).is_err(), "{bad:?}");
     }
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::Request;
 use portunus_auth_core::audit::{EventKind, RequestId};
 use portunus_auth_core::{AuditEvent, AuditFull, AuditSink, Outcome, Reason};
-use portunus_keyserver::{KeyServer, Peer};
+use portunus_keyserver::{KeyServer, Peer, Revoke, RevokeError};
 use portunus_mock::TokenFault;
 use serde_json::json;
 use std::sync::Arc;
@@ -269,5 +269,7 @@ async fn what_cannot_be_audited_is_not_done() {
     assert!(answer.headers.contains_key("retry-after"));
     let answer = world.delete(&key.key_id.to_string(), &format!("Bearer {ADMIN}")).await;
     assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    let revoked = world.server.revoke(Revoke::Key(key.key_id)).await;
+    assert!(matches!(revoked, Err(RevokeError::AuditFull(AuditFull))));
     assert!(world.server.find(&key.access_token).is_ok());
 }

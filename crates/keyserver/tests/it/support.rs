@@ -201,7 +201,12 @@ pub(crate) struct Secrets;
 
 impl SecretSource for Secrets {
     fn env(&self, name: &str) -> Option<String> {
-        let known = HashMap::from([("ADMIN", ADMIN), ("PEPPER", PEPPER), ("SHORT", "canary")]);
+        let known = HashMap::from([
+            ("ADMIN", ADMIN),
+            ("PEPPER", PEPPER),
+            ("SHORT", "canary"),
+            ("SPACED", "canary admin token 0123456789"),
+        ]);
         known.get(name).map(|text| (*text).to_owned())
     }
 
