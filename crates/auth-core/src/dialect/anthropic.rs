@@ -22,7 +22,9 @@ struct Inner<'a> {
 
 pub(super) fn error_body(kind: ErrorKind, message: &str, request_id: &str) -> String {
     let r#type = match kind {
-        ErrorKind::InvalidRequest | ErrorKind::MethodNotAllowed => "invalid_request_error",
+        ErrorKind::InvalidRequest | ErrorKind::UnsupportedMediaType | ErrorKind::MethodNotAllowed => {
+            "invalid_request_error"
+        }
         ErrorKind::Authentication => "authentication_error",
         ErrorKind::Permission => "permission_error",
         ErrorKind::NotFound | ErrorKind::ModelNotFound => "not_found_error",

@@ -29,7 +29,35 @@ pub struct BadBody(Cow<'static, str>);
 
 /// The members that decisions rest on. A member that another parser might take for one of them,
 /// because it compares names without case, is refused.
-const DECISIVE: [&str; 6] = ["model", "stream", "tools", "functions", "mcp_servers", "web_search_options"];
+const DECISIVE: [&str; 5] = ["model", "stream", "tools", "functions", "mcp_servers"];
+
+/// Members that are tools by another name: each lets the provider do something beyond answering, so a
+/// grant must admit a tool of that name.
+const TOOLS_BY_MEMBER: [(&str, &str); 5] = [
+    ("web_search_options", "web_search"),
+    ("search_parameters", "search_parameters"),
+    ("data_sources", "data_sources"),
+    ("plugins", "plugins"),
+    ("container", "container"),
+];
+
+/// Members by which some servers let a caller choose another model, address or account than the one
+/// that was authorised.
+const REROUTING: [&str; 9] = [
+    "models",
+    "route",
+    "fallbacks",
+    "api_base",
+    "base_url",
+    "api_key",
+    "user_config",
+    "extra_body",
+    "extra_headers",
+];
+
+/// The most tools in one request, and the longest name of one, in bytes.
+const MAX_TOOLS: usize = 1024;
+const MAX_TOOL_NAME: usize = 256;
 
 /// The longest name of a model, in bytes; it is looked up and audited.
 const MAX_MODEL: usize = 256;
@@ -43,8 +71,12 @@ pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
     let raw = found.model.ok_or(BadBody("the body has no `model`".into()))?.get();
     let model =
         serde_json::from_str::<Text<'_>>(raw).map_err(|_| BadBody("`model` must be a string".into()))?.0;
-    if model.is_empty() || model.len() > MAX_MODEL || model.contains(char::is_control) {
-        return Err(BadBody("`model` must be a name of 1 to 256 printable characters".into()));
+    // A comma would be a list of models to some servers.
+    let good = |c: char| c.is_ascii_graphic() && c != ',';
+    if model.is_empty() || model.len() > MAX_MODEL || !model.chars().all(good) {
+        let says =
+            "`model` must be a name of 1 to 256 characters, without spaces, commas and anything but ASCII";
+        return Err(BadBody(says.into()));
     }
     // `raw` borrows from `body`, so the difference of the addresses is its place in it.
     let start = raw.as_ptr().addr() - body.as_ptr().addr();
@@ -111,9 +143,14 @@ impl<'de> Visitor<'de> for Head {
                 "tools" | "functions" => map.next_value_seed(Tools { into: &mut found.tools, mcp: false })?,
                 // Servers that the provider calls, at addresses that the caller chooses.
                 "mcp_servers" => map.next_value_seed(Tools { into: &mut found.tools, mcp: true })?,
-                "web_search_options" => {
+                member if REROUTING.iter().any(|rerouting| is_spelled(rerouting, member)) => {
+                    return Err(de::Error::custom(
+                        "the body has a member that would choose another model, address or account",
+                    ));
+                }
+                member if let Some(tool) = tool_by_member(member) => {
                     if map.next_value::<Option<IgnoredAny>>()?.is_some() {
-                        found.tools.push("web_search".into());
+                        found.tools.push(tool.into());
                     }
                 }
                 other if looks_decisive(other) => {
@@ -135,14 +172,23 @@ impl<'de> Visitor<'de> for Head {
     }
 }
 
-/// Whether a parser that ignores case would take the name for a decisive one. Folds as Unicode does:
-/// U+017F is an `s` and U+212A a `k` to such parsers.
+/// Whether a parser that ignores case would take the name for a decisive one.
 fn looks_decisive(name: &str) -> bool {
+    DECISIVE.iter().any(|decisive| is_spelled(decisive, name))
+}
+
+fn tool_by_member(name: &str) -> Option<&'static str> {
+    TOOLS_BY_MEMBER.iter().find(|(member, _)| is_spelled(member, name)).map(|(_, tool)| *tool)
+}
+
+/// Whether a parser that ignores case would take `name` for `word`. Folds as Unicode does: U+017F is an
+/// `s` and U+212A a `k` to such parsers.
+fn is_spelled(word: &str, name: &str) -> bool {
     if name.is_ascii() {
-        return DECISIVE.iter().any(|decisive| decisive.eq_ignore_ascii_case(name));
+        return word.eq_ignore_ascii_case(name);
     }
-    let folded: String = name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect();
-    DECISIVE.contains(&folded.as_str())
+    let folded = name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    folded.eq(word.chars())
 }
 
 /// `true`, `false`, or `null` for `false`. Never a string.
@@ -176,7 +222,7 @@ impl<'de> Deserialize<'de> for Flag {
 /// A list of declared tools, or `null`.
 struct Tools<'v, 'de> {
     into: &'v mut Vec<Cow<'de, str>>,
-    /// Whether they are MCP servers, which are named `mcp:NAME`.
+    /// Whether they are MCP servers, which are known as `mcp:HOST`: the name is the caller's to choose.
     mcp: bool,
 }
 
@@ -202,6 +248,9 @@ impl<'de> Visitor<'de> for Tools<'_, 'de> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         while let Some(tool) = list.next_element_seed(Tool { nested: false })? {
             tool.declare(self.mcp, self.into).map_err(de::Error::custom)?;
+            if self.into.len() > MAX_TOOLS {
+                return Err(de::Error::custom("the body declares more than 1024 tools"));
+            }
         }
         Ok(())
     }
@@ -217,17 +266,28 @@ struct Tool {
 struct Declared<'de> {
     name: Option<Cow<'de, str>>,
     kind: Option<Cow<'de, str>>,
+    url: Option<Cow<'de, str>>,
 }
 
 impl<'de> Declared<'de> {
     /// A tool that the caller runs is known by its name. One that the provider runs has a type of its
     /// own, which must be admitted whatever name the caller gives it.
     fn declare(self, mcp: bool, into: &mut Vec<Cow<'de, str>>) -> Result<(), &'static str> {
+        let long = |name: &Option<Cow<'_, str>>| name.as_ref().is_some_and(|name| name.len() > MAX_TOOL_NAME);
+        if long(&self.name) || long(&self.kind) {
+            return Err("a tool's name is longer than 256 bytes");
+        }
+        if mcp {
+            let url = self.url.as_deref().and_then(|url| url::Url::parse(url).ok());
+            let host =
+                url.as_ref().and_then(url::Url::host_str).ok_or("an MCP server has no usable `url`")?;
+            into.push(format!("mcp:{host}").into());
+            return Ok(());
+        }
         let callers_own = matches!(self.kind.as_deref(), None | Some("function" | "custom"));
         match (self.name, self.kind) {
-            (Some(name), _) if mcp => into.push(format!("mcp:{name}").into()),
             (Some(name), _) if callers_own => into.push(name),
-            (name, Some(kind)) if !callers_own && !mcp => {
+            (name, Some(kind)) if !callers_own => {
                 into.push(kind);
                 into.extend(name);
             }
@@ -254,20 +314,30 @@ impl<'de> Visitor<'de> for Tool {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Declared<'de>, A::Error> {
         let mut tool = Declared::default();
+        let mut nested = false;
         while let Some(Name(member)) = map.next_key()? {
-            let before = match &*member {
-                "name" => tool.name.replace(map.next_value::<Text<'de>>()?.0),
+            let twice = match &*member {
+                "name" => tool.name.replace(map.next_value::<Text<'de>>()?.0).is_some(),
+                "type" => tool.kind.replace(map.next_value::<Text<'de>>()?.0).is_some(),
+                "url" if !self.nested => tool.url.replace(map.next_value::<Text<'de>>()?.0).is_some(),
                 "function" | "custom" if !self.nested => {
                     let inner = map.next_value_seed(Tool { nested: true })?;
-                    inner.name.and_then(|name| tool.name.replace(name))
+                    let named = inner.name.and_then(|name| tool.name.replace(name)).is_some();
+                    std::mem::replace(&mut nested, true) || named
                 }
-                "type" => tool.kind.replace(map.next_value::<Text<'de>>()?.0),
-                _ => {
+                other => {
+                    if ["name", "type", "function", "custom", "url"]
+                        .iter()
+                        .any(|word| is_spelled(word, other))
+                    {
+                        let says = "a tool has a member that differs only in case from one that names it";
+                        return Err(de::Error::custom(says));
+                    }
                     map.next_value::<IgnoredAny>()?;
-                    None
+                    false
                 }
             };
-            if before.is_some() {
+            if twice {
                 return Err(de::Error::custom("a tool is named twice"));
             }
         }
@@ -307,9 +377,11 @@ mod tests {
         );
         assert_eq!(
             tools(r#""mcp_servers":[{"type":"url","url":"https://evil.example","name":"x"}]"#),
-            "mcp:x"
+            "mcp:evil.example"
         );
         assert_eq!(tools(r#""web_search_options":{}"#), "web_search");
+        assert_eq!(tools(r#""Web_Search_Options":{}"#), "web_search");
+        assert_eq!(tools(r#""data_sources":[{"type":"azure_search"}]"#), "data_sources");
         assert_eq!(tools(r#""web_search_options":null,"mcp_servers":null"#), "");
     }
 
@@ -332,6 +404,14 @@ mod tests {
             r#"{"model":"a","tools":[{"name":"f","function":{"name":"g"}}]}"#,
             r#"{"model":"a","tools":[{"type":"function","type":"web_search","name":"f"}]}"#,
             r#"{"model":"a","MCP_servers":[]}"#,
+            r#"{"model":"a","tools":[{"type":"function","function":{"name":"f"},"Function":{"name":"g"}}]}"#,
+            r#"{"model":"a","tools":[{"type":"function","function":{"name":"f","Name":"g"}}]}"#,
+            r#"{"model":"a","tools":[{"type":"function","function":{"name":"f"},"function":{}}]}"#,
+            r#"{"model":"a","tools":[{"name":"f","Type":"web_search"}]}"#,
+            r#"{"model":"a","api_base":"https://evil.example"}"#,
+            r#"{"model":"a","API_base":"https://evil.example"}"#,
+            r#"{"model":"a","models":["b"]}"#,
+            r#"{"model":"a,b"}"#,
             r#"{"model":"a"} {"model":"b"}"#,
             "\u{feff}{\"model\":\"a\"}",
         ] {
@@ -351,6 +431,7 @@ mod tests {
             (r#"{"model":null}"#, "`model` must be a string"),
             (r#"{"model":""}"#, "a name of 1 to 256"),
             (r#"{"model":"a\nb"}"#, "a name of 1 to 256"),
+            (r#"{"model":"a","mcp_servers":[{"name":"x"}]}"#, "no usable `url`"),
             (r#"{"model":"a","stream":"true"}"#, "must be true or false"),
             (r#"{"model":"a","stream":1}"#, "to be true or false"),
             (r#"{"model":"a","tools":{}}"#, "a list of tools"),
@@ -375,6 +456,10 @@ mod tests {
     fn deep_and_wide_bodies_are_bounded() {
         let deep = format!(r#"{{"model":"a","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(read(deep.as_bytes()).is_ok());
+        let tools = vec![r#"{"name":"f"}"#; 1025].join(",");
+        assert!(read(format!(r#"{{"model":"a","tools":[{tools}]}}"#).as_bytes()).is_err());
+        let long = "f".repeat(257);
+        assert!(read(format!(r#"{{"model":"a","tools":[{{"name":"{long}"}}]}}"#).as_bytes()).is_err());
         let wide: Vec<String> = (0..300).map(|n| format!("\"k{n}\":1")).collect();
         assert!(read(format!(r#"{{"model":"a",{}}}"#, wide.join(",")).as_bytes()).is_err());
     }

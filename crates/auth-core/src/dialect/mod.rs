@@ -79,6 +79,8 @@ pub enum ErrorKind {
     Timeout,
     /// Too large. Status 413.
     TooLarge,
+    /// The body is not JSON. Status 415.
+    UnsupportedMediaType,
     /// The headers are too large. Status 431.
     HeadTooLarge,
     /// Too many. Status 429.

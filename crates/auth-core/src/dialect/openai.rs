@@ -22,9 +22,11 @@ struct Inner<'a> {
 
 pub(super) fn error_body(kind: ErrorKind, message: &str) -> String {
     let (r#type, code) = match kind {
-        ErrorKind::InvalidRequest | ErrorKind::Timeout | ErrorKind::TooLarge | ErrorKind::HeadTooLarge => {
-            ("invalid_request_error", None)
-        }
+        ErrorKind::InvalidRequest
+        | ErrorKind::UnsupportedMediaType
+        | ErrorKind::Timeout
+        | ErrorKind::TooLarge
+        | ErrorKind::HeadTooLarge => ("invalid_request_error", None),
         ErrorKind::Authentication => ("invalid_request_error", Some("invalid_api_key")),
         ErrorKind::Permission => ("invalid_request_error", Some("permission_denied")),
         ErrorKind::NotFound => ("invalid_request_error", Some("unknown_url")),
