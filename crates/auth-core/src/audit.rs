@@ -86,6 +86,7 @@ pub enum Reason {
     RequestTooLarge,
     RequestTimeout,
     RateLimited,
+    Overloaded,
     TooManyKeys,
     ReplayedToken,
     BadSignature,

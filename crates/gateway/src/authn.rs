@@ -55,31 +55,24 @@ impl Authn {
 /// The one credential that a request carries, wherever its provider's client puts it. Two that differ
 /// are refused: it could not be told who is calling.
 fn presented(headers: &HeaderMap) -> Result<BearerToken, AuthError> {
-    let mut found: Option<&str> = None;
+    let mut found: Option<BearerToken> = None;
     for name in &KEY_HEADERS {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next() else { continue };
         if values.next().is_some() {
             return Err(AuthError::Ambiguous);
         }
-        let text = value.to_str().map_err(|_| AuthError::Malformed)?;
-        let text = if *name == AUTHORIZATION { bearer(text)? } else { text.trim() };
-        match found {
-            None => found = Some(text),
-            Some(other) if other == text => {}
-            Some(_) => return Err(AuthError::Ambiguous),
+        let token = if *name == AUTHORIZATION {
+            BearerToken::from_authorization(value).ok_or(AuthError::Malformed)?
+        } else {
+            BearerToken::new(value.to_str().map_err(|_| AuthError::Malformed)?.trim())
+        };
+        match &found {
+            Some(other) if other.expose() != token.expose() => return Err(AuthError::Ambiguous),
+            _ => found = Some(token),
         }
     }
-    match found {
-        None | Some("") => Err(AuthError::Missing),
-        Some(text) => Ok(BearerToken::new(text)),
-    }
-}
-
-/// RFC 6750 section 2.1, with the scheme compared without case (RFC 9110 section 11.1).
-fn bearer(value: &str) -> Result<&str, AuthError> {
-    let (scheme, token) = value.trim().split_once(' ').ok_or(AuthError::Malformed)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(AuthError::Malformed) }
+    found.filter(|token| !token.expose().is_empty()).ok_or(AuthError::Missing)
 }
 
 #[cfg(test)]

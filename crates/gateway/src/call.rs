@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, Request, Version, request};
+use http::{HeaderMap, HeaderName, Request, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -17,6 +18,7 @@ use portunus_auth_core::dialect::{NoRoute, Route};
 
 use crate::limit::Turn;
 use crate::reply::Refusal;
+use crate::static_keys::ISSUED;
 
 /// How many header lines and how many bytes of them a request may have. Below what the HTTP parser
 /// takes, so that the refusal is ours, and readable.
@@ -26,15 +28,36 @@ const MAX_HEADER_BYTES: usize = 48 * 1024;
 /// How much room is made for a body before it has arrived.
 const MAX_RESERVE: usize = 1024 * 1024;
 
-/// How much a caller may send, and how long that may take.
-#[derive(Clone, Copy, Debug)]
+/// How much a caller may send, how long that may take, and how much all bodies may take up together.
+#[derive(Debug)]
 pub(crate) struct BodyLimits {
     pub(crate) bytes: usize,
     pub(crate) time: Duration,
+    pub(crate) total: usize,
+    pub(crate) used: AtomicUsize,
+}
+
+/// The room that one body takes up; given back when dropped.
+pub(crate) struct Room<'a> {
+    limits: &'a BodyLimits,
+    bytes: usize,
+}
+
+impl Room<'_> {
+    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let used = self.limits.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.bytes += bytes;
+        if used > self.limits.total { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.limits.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A request's head, with its route decided once.
-#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) route: Route,
     pub(crate) headers: HeaderMap,
@@ -42,7 +65,6 @@ pub(crate) struct Head {
 }
 
 /// A whole request, as far as a decision needs to know it.
-#[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
@@ -59,12 +81,11 @@ impl Call {
         route: Result<Route, NoRoute>,
     ) -> Result<(Head, Incoming), Refusal> {
         let (head, body) = request.into_parts();
-        check_size(&head)?;
-        check_host(&head)?;
         let route = route.map_err(Refusal::Route)?;
+        check_type(&head.headers)?;
         let query = head.uri.query();
-        if query.is_some_and(names_a_credential) {
-            return Err(Refusal::BadHead("A credential goes in a header, never in the URL."));
+        if query.is_some_and(|query| !is_understood(query)) {
+            return Err(Refusal::BadHead("The URL has a parameter that this route does not take."));
         }
         let query = query.map(Box::from);
         Ok((Head { route, headers: head.headers, query }, body))
@@ -79,26 +100,31 @@ impl Call {
 impl Head {
     /// Reads the body, within limits. Whoever has no turn, because they are unknown or over their rate,
     /// never makes us buffer.
-    pub(crate) async fn read(
+    pub(crate) async fn read<'a>(
         self,
         body: Incoming,
         _turn: &Turn,
-        limits: BodyLimits,
-    ) -> Result<Call, Refusal> {
-        let body = match tokio::time::timeout(limits.time, collect(body, limits.bytes)).await {
+        limits: &'a BodyLimits,
+    ) -> Result<(Call, Room<'a>), Refusal> {
+        let mut room = Room { limits, bytes: 0 };
+        let body = match tokio::time::timeout(limits.time, collect(body, &mut room)).await {
             Ok(body) => body?,
             Err(_) => return Err(Refusal::BodyTimeout),
         };
         let found = self.route.dialect.read(&body).map_err(Refusal::BadBody)?;
+        if found.model.starts_with(ISSUED) {
+            return Err(Refusal::BadHead("`model` is a key. Send it as the credential instead."));
+        }
         let model = Arc::from(&*found.model);
         let model_at = found.model_at;
         let tools = found.tools.into_iter().map(|tool| Cow::Owned(tool.into_owned())).collect();
-        Ok(Call { head: self, body, model, model_at, tools })
+        Ok((Call { head: self, body, model, model_at, tools }, room))
     }
 }
 
 /// The whole body. What arrives in one piece is not copied.
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+async fn collect(mut body: Incoming, room: &mut Room<'_>) -> Result<Bytes, Refusal> {
+    let limit = room.limits.bytes;
     let declared = body.size_hint().lower();
     if declared > limit as u64 {
         return Err(Refusal::BodyTooLarge(limit));
@@ -107,6 +133,7 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     if first.len() > limit {
         return Err(Refusal::BodyTooLarge(limit));
     }
+    room.grow(first.len())?;
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -118,6 +145,7 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
         if data.len() > limit - whole.len() {
             return Err(Refusal::BodyTooLarge(limit));
         }
+        room.grow(data.len())?;
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
@@ -133,9 +161,15 @@ async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
     Ok(None)
 }
 
-fn check_size(head: &request::Parts) -> Result<(), Refusal> {
-    let bytes = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-    if head.headers.len() > MAX_HEADERS || bytes.sum::<usize>() > MAX_HEADER_BYTES {
+/// What holds for every request, whatever it asks for.
+pub(crate) fn check_head<B>(request: &Request<B>) -> Result<(), Refusal> {
+    check_size(request.headers())?;
+    check_host(request)
+}
+
+fn check_size(headers: &HeaderMap) -> Result<(), Refusal> {
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    if headers.len() > MAX_HEADERS || bytes.sum::<usize>() > MAX_HEADER_BYTES {
         return Err(Refusal::HeadTooLarge);
     }
     Ok(())
@@ -143,32 +177,50 @@ fn check_size(head: &request::Parts) -> Result<(), Refusal> {
 
 /// RFC 9112 section 3.2: exactly one valid `Host`. The target is a path, never a URL, since whatever
 /// is in front of us may have authorised another host than the one it names.
-fn check_host(head: &request::Parts) -> Result<(), Refusal> {
-    if head.uri.authority().is_some() {
+fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.uri().authority().is_some() {
         return Err(Refusal::BadHead("The request's target must be a path."));
     }
-    let mut hosts = head.headers.get_all(HOST).iter();
+    let mut hosts = request.headers().get_all(HOST).iter();
     let good = match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
             let text = host.to_str().unwrap_or("@");
             !text.contains('@') && text.parse::<Authority>().is_ok()
         }
-        (None, _) => head.version == Version::HTTP_10,
+        (None, _) => request.version() == Version::HTTP_10,
         _ => false,
     };
     if good { Ok(()) } else { Err(Refusal::BadHead("The request must have exactly one valid Host header.")) }
 }
 
-/// Whether a query has a parameter by which some server takes a credential, however it is encoded and
-/// separated.
-fn names_a_credential(query: &str) -> bool {
-    query.split(['&', ';']).any(|pair| {
-        let name = form_urlencoded::parse(pair.as_bytes()).next();
-        name.is_some_and(|(name, _)| {
-            ["key", "api_key", "api-key", "apikey", "x-api-key", "access_token", "token"]
-                .iter()
-                .any(|credential| credential.eq_ignore_ascii_case(&name))
-        })
+/// The parameters that providers' clients send. Any other one might name a model, an address or a
+/// credential to a server behind us, whatever the body says.
+fn is_understood(query: &str) -> bool {
+    query.split('&').all(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+        matches!(name, "beta" | "api-version") && value.bytes().all(plain)
+    })
+}
+
+/// The body is read as JSON in UTF-8, so that is what it must be called: a server that is told otherwise
+/// may read another model in the same bytes.
+fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let good = match (types.next(), types.next()) {
+        (None, _) => true,
+        (Some(one), None) => one.to_str().is_ok_and(is_json),
+        _ => false,
+    };
+    if good { Ok(()) } else { Err(Refusal::NotJson) }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    json && parts.all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.eq_ignore_ascii_case("charset") && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
     })
 }
 
@@ -195,9 +247,9 @@ pub(crate) fn strip(headers: &mut HeaderMap, also: &[HeaderName]) {
 fn passes(name: &str) -> bool {
     match name {
         "accept" | "accept-encoding" | "accept-language" | "content-type" | "user-agent" => true,
-        "openai-beta" | "idempotency-key" | "x-client-request-id" | "x-app" => true,
-        "traceparent" | "tracestate" => true,
-        _ => name.starts_with("anthropic-") || name.starts_with("x-stainless-"),
+        "anthropic-version" | "anthropic-beta" | "anthropic-dangerous-direct-browser-access" => true,
+        "openai-beta" | "x-client-request-id" | "x-app" | "traceparent" | "tracestate" => true,
+        _ => name.starts_with("x-stainless-"),
     }
 }
 
@@ -224,12 +276,13 @@ mod tests {
             "expect",
             "host",
             "content-length",
-            "anthropic-named",
+            "anthropic-api-key",
+            "openai-beta",
             "x-never-heard-of",
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("canary"));
         }
-        headers.append("connection", HeaderValue::from_static("close, Anthropic-Named , x-kept-not-here"));
+        headers.append("connection", HeaderValue::from_static("close, OpenAI-Beta , x-kept-not-here"));
         headers.append("anthropic-version", HeaderValue::from_static("2023-06-01"));
         headers.append("x-stainless-lang", HeaderValue::from_static("python"));
         headers.append("x-configured", HeaderValue::from_static("1"));
@@ -240,12 +293,40 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_in_the_url_is_noticed() {
-        for query in
-            ["key=a", "beta=true&api_key=a", "ACCESS_TOKEN=a", "token", "k%65y=a", "a=1;key=b", "x-api-key=a"]
-        {
-            assert!(names_a_credential(query), "{query}");
+    fn a_query_has_only_parameters_that_clients_send() {
+        for query in ["beta=true", "api-version=2024-10-21", "beta=true&api-version=preview"] {
+            assert!(is_understood(query), "{query}");
         }
-        assert!(!names_a_credential("beta=true&keyboard=1"));
+        for query in [
+            "key=a",
+            "beta=true&api_key=a",
+            "k%65y=a",
+            "a=1;key=b",
+            "model=b",
+            "beta=true;key=b",
+            "",
+            "beta=%0a",
+        ] {
+            assert!(!is_understood(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_called_json_or_nothing() {
+        for good in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
+        {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in [
+            "text/plain",
+            "application/json; charset=utf-7",
+            "application/x-www-form-urlencoded",
+            "application/json, text/plain",
+            "application/json; boundary=a",
+            "",
+        ] {
+            assert!(!is_json(bad), "{bad}");
+        }
     }
 }

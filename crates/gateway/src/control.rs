@@ -73,7 +73,8 @@ pub(crate) async fn handle(
     let mut response = match tokio::time::timeout(TIME, worker.control().call(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
-        Err(_) => unrouted(StatusCode::REQUEST_TIMEOUT, "timeout"),
+        // The route that took too long has left its own event.
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, Json(Problem { error: "timeout" })).into_response(),
     };
     if response.extensions().get::<Unrouted>().is_some() {
         let Ok(mut trail) = worker.trail(EventKind::ControlRequest) else {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::{
@@ -102,7 +103,12 @@ impl Gateway {
             authn: Authn::new(keys, key_server.clone()),
             limits,
             routes,
-            body_limits: BodyLimits { bytes: config.server.max_body_bytes, time: config.server.body_timeout },
+            body_limits: BodyLimits {
+                bytes: config.server.max_body_bytes,
+                time: config.server.body_timeout,
+                total: config.server.max_bodies_bytes,
+                used: AtomicUsize::new(0),
+            },
             audit,
             clock,
             store,

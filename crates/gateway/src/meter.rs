@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use portunus_auth_core::audit::RequestId;
@@ -162,30 +162,21 @@ impl Idle {
     }
 }
 
-/// What concerns only the upstream's connection (RFC 9110 section 7.6.1), and what would speak for our
-/// origin: a cookie set for it, another address for it, a policy on how to reach it.
+/// Leaves of an upstream's headers what its clients read: what describes the body, limits and retries,
+/// names of requests. Everything else concerns its own connection, its account with the vendor, or would
+/// speak for our origin: a cookie set for it, another address for it, a policy on how to reach it.
 fn strip(headers: &mut HeaderMap) {
-    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named =
-        named.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok());
-    let mut gone: Vec<HeaderName> = named.collect();
-    let ours = |name: &&HeaderName| {
-        matches!(
-            name.as_str(),
-            "connection"
-                | "keep-alive"
-                | "proxy-connection"
-                | "te"
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-                | "set-cookie"
-                | "alt-svc"
-                | "strict-transport-security"
-        )
-    };
-    gone.extend(headers.keys().filter(ours).cloned());
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| !passes(name.as_str())).cloned().collect();
     for name in gone {
         headers.remove(name);
+    }
+}
+
+fn passes(name: &str) -> bool {
+    match name {
+        "content-type" | "content-length" | "content-encoding" | "content-language" | "cache-control" => true,
+        "date" | "retry-after" | "retry-after-ms" | "x-should-retry" | "request-id" | "x-request-id" => true,
+        "apim-request-id" | "openai-processing-ms" | "openai-version" | "openai-model" => true,
+        _ => name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-"),
     }
 }

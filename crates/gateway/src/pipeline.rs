@@ -12,7 +12,7 @@ use portunus_auth_core::dialect::{NoRoute, Route};
 use portunus_auth_core::{Dialect, Trail};
 
 use crate::body::Body;
-use crate::call::Call;
+use crate::call::{Call, check_head};
 use crate::limit::Hold;
 use crate::reply::Refusal;
 use crate::upstream::Reply;
@@ -58,11 +58,12 @@ async fn forward(
     trail: &mut Trail,
 ) -> Result<(Reply, Hold), Refusal> {
     let gateway = worker.gateway();
+    check_head(&request)?;
     let (head, body) = Call::split(request, route)?;
     let caller = gateway.authn.authenticate(&head).await?;
     trail.identify(&caller);
     let turn = gateway.limits.take_turn(&caller)?;
-    let call = head.read(body, &turn, gateway.body_limits).await?;
+    let (call, _room) = head.read(body, &turn, &gateway.body_limits).await?;
     trail.event().target.model = Some(call.model.clone());
     let permit = caller.permit(&call.action()).map_err(Refusal::Denied)?;
     let hold = gateway.limits.reserve(permit, turn, &call);

@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     Route(NoRoute),
     BadHead(&'static str),
     HeadTooLarge,
+    NotJson,
+    Overloaded,
     Auth(AuthError),
     BodyTooLarge(usize),
     BodyTimeout,
@@ -40,9 +42,10 @@ impl Refusal {
     pub(crate) fn outcome(&self) -> Outcome {
         use Reason as R;
         match self {
-            Self::AuditFull => Outcome::Refused(R::Internal),
+            Self::AuditFull => Outcome::Refused(R::Overloaded),
             Self::Route(_) => Outcome::Refused(R::UnknownRoute),
-            Self::BadHead(_) | Self::BadBody(_) => Outcome::Refused(R::MalformedRequest),
+            Self::BadHead(_) | Self::NotJson | Self::BadBody(_) => Outcome::Refused(R::MalformedRequest),
+            Self::Overloaded => Outcome::Refused(R::Overloaded),
             Self::HeadTooLarge | Self::BodyTooLarge(_) => Outcome::Refused(R::RequestTooLarge),
             Self::Auth(error) => Outcome::Refused(match error {
                 AuthError::Missing => R::MissingCredential,
@@ -103,7 +106,13 @@ impl Refusal {
     fn words(&self) -> (ErrorKind, Cow<'static, str>) {
         use ErrorKind as K;
         let (kind, message) = match self {
-            Self::AuditFull => (K::Unavailable, "The gateway is overloaded. Try again later."),
+            Self::NotJson => (
+                K::UnsupportedMediaType,
+                "The body must be JSON in UTF-8, and the content-type, if any, must say application/json.",
+            ),
+            Self::AuditFull | Self::Overloaded => {
+                (K::Unavailable, "The gateway is overloaded. Try again later.")
+            }
             Self::Route(NoRoute::UnknownPath) => (
                 K::NotFound,
                 "Unknown route. Base URLs end in /v1 for OpenAI clients and before /v1 for Anthropic clients.",
@@ -170,6 +179,7 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorKind::Timeout => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::BadGateway => StatusCode::BAD_GATEWAY,

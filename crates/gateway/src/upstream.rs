@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -217,6 +217,7 @@ impl Upstreams {
         let mut headers = call.head.headers;
         strip(&mut headers, &provider.forward_headers);
         headers.insert(HOST, provider.host.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
         let credential = provider.credential().await?;
         // The headers are used up by sending; they are kept only where a second try may need them.
@@ -252,9 +253,7 @@ impl Upstreams {
 
         let exchange = timeout(self.timeouts.answer, self.exchange(provider, request));
         let (connection, response) = exchange.await.map_err(|_| Refusal::UpstreamTimeout)??;
-        if response.status().is_informational() {
-            return Err(Refusal::Unreachable("the upstream switched protocols".into()));
-        }
+        check_answer(&response).map_err(|wrong| Refusal::Unreachable(wrong.into()))?;
         let lease = Lease { connection, provider: provider.name.clone(), pool: self.pool.clone() };
         Ok(Reply { response, lease, idle_timeout: self.timeouts.idle, dialect: provider.dialect() })
     }
@@ -298,6 +297,23 @@ impl Upstreams {
             Err(_) => Err(Refusal::Unreachable("connecting took too long".into())),
         }
     }
+}
+
+/// Answers that are none: nobody asked to switch protocols; a redirect would send the caller, key and
+/// prompt and all, to an address that nobody configured; and an answer framed in two ways ends at one
+/// place for us and at another for somebody else (RFC 9112 section 6.3).
+fn check_answer(response: &Response<Incoming>) -> Result<(), &'static str> {
+    let (status, headers) = (response.status(), response.headers());
+    if status.is_informational() {
+        return Err("the upstream switched protocols");
+    }
+    if status.is_redirection() {
+        return Err("the upstream redirects");
+    }
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Err("the upstream's answer has both a length and a transfer coding");
+    }
+    Ok(())
 }
 
 /// The caller's bytes as they came, but for the model's name where the route changes it.

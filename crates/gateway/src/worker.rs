@@ -30,6 +30,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::body::Body;
+use crate::call::check_head;
 use crate::config::ServerConfig;
 use crate::gateway::Gateway;
 use crate::socket::{Socket, Unread};
@@ -86,7 +87,7 @@ impl Worker {
         unread: Unread,
     ) -> Result<http::Response<Body>, Infallible> {
         let has_body = !http_body::Body::is_end_stream(request.body());
-        let answer = if control::owns(request.uri().path()) {
+        let answer = if control::owns(request.uri().path()) && check_head(&request).is_ok() {
             control::handle(&self, request, peer).await
         } else {
             pipeline::handle(&self, request, peer).await
@@ -182,7 +183,7 @@ impl Setup {
 async fn out_of_descriptors(error: &io::Error) {
     if error.kind() != io::ErrorKind::ConnectionAborted {
         tracing::warn!(%error, "a connection could not be accepted");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -6,6 +6,8 @@ mod quickstart;
 mod serve;
 mod token;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::args::{Args, Command, Config, Mock, Token};
 use crate::exit::Failure;
 
@@ -26,16 +28,18 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-/// Waits for the wish to end: SIGTERM or Ctrl-C.
+/// Waits for the wish to end: SIGTERM, Ctrl-C, or the terminal's end (SIGHUP).
 async fn end_wished() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
-        _ = terminate => {}
+        () = signalled(SignalKind::terminate()) => {}
+        () = signalled(SignalKind::hangup()) => {}
+    }
+}
+
+async fn signalled(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await,
     }
 }

@@ -75,6 +75,8 @@ pub struct ServerConfig {
     pub max_connections: std::num::NonZeroUsize,
     /// The largest request body.
     pub max_body_bytes: usize,
+    /// How much all requests' bodies may take up together; beyond, requests are refused with 503.
+    pub max_bodies_bytes: usize,
     /// How long a request's head may take to arrive, counted from the answer before it: so also how long
     /// a connection may be idle.
     #[serde(with = "duration")]
@@ -103,6 +105,7 @@ impl Default for ServerConfig {
             workers: None,
             max_connections: std::num::NonZeroUsize::new(10_000).unwrap_or(std::num::NonZeroUsize::MIN),
             max_body_bytes: 16 * 1024 * 1024,
+            max_bodies_bytes: 512 * 1024 * 1024,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),

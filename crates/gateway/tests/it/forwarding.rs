@@ -14,14 +14,15 @@ async fn bytes_are_forwarded_as_they_came() {
     let world = World::new().await;
     let (key, _) = world.key("alice").await;
     let body = "{ \"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9 \u{1f511}\"}],\t\"model\":\"gpt-4o\", \"unknown\": 1.0e2 }\n";
-    let request = world.client.post(format!("{}/v1/chat/completions?beta=true&a=%2F", world.url));
+    let request =
+        world.client.post(format!("{}/v1/chat/completions?beta=true&api-version=2024-10-21", world.url));
     let request = request.bearer_auth(&key).header("content-type", "application/json").body(body);
     let answer = request.header("x-stainless-lang", "python").send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let seen = &world.mock.requests()[0];
     assert_eq!(&seen.body()[..], body.as_bytes());
     assert_eq!(seen.path(), "/v1/chat/completions");
-    assert_eq!(seen.query(), Some("beta=true&a=%2F"));
+    assert_eq!(seen.query(), Some("beta=true&api-version=2024-10-21"));
     assert_eq!(seen.header("x-stainless-lang"), Some("python"));
 }
 
@@ -148,19 +149,63 @@ async fn a_provider_that_fails_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn redirects_and_cookies_of_a_provider_lead_nowhere() {
-    let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\nset-cookie: __Host-s=1\r\nconnection: close, x-hop\r\ncontent-length: 2\r\n\r\nno";
+async fn only_what_clients_read_of_an_answers_head_is_passed_on() {
+    let answer = "HTTP/1.1 200 OK\r\nset-cookie: __Host-s=1\r\nopenai-organization: org-1\r\nclear-site-data: \"*\"\r\nx-ratelimit-remaining-tokens: 7\r\nretry-after: 3\r\nconnection: close, x-hop\r\ncontent-length: 2\r\n\r\nok";
     let world = World::planned(raw_world(raw_provider(Some(answer)), "")).await;
     let (key, _) = world.key("alice").await;
-    #[expect(clippy::disallowed_methods, reason = "a client that follows nothing")]
-    let client =
-        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let request =
-        client.post(format!("{}/v1/chat/completions", world.url)).bearer_auth(&key).json(&ask("gone"));
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 302);
-    assert!(!answer.headers().contains_key("set-cookie"));
-    assert_eq!(answer.text().await.unwrap(), "no");
+    let answer = world.chat(&key, &ask("gone")).send().await.unwrap();
+    assert_eq!(answer.headers()["x-ratelimit-remaining-tokens"], "7");
+    assert_eq!(answer.headers()["retry-after"], "3");
+    for gone in ["set-cookie", "openai-organization", "clear-site-data", "x-hop"] {
+        assert!(!answer.headers().contains_key(gone), "{gone}");
+    }
+    assert_eq!(answer.text().await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_in_two_places_or_elsewhere_is_none() {
+    for answer in [
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 2\r\n\r\nno",
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 300\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let (status, body, event) = refused_by(raw_world(raw_provider(Some(answer)), "")).await;
+        assert_eq!((status, &event["reason_code"]), (502, &json!("upstream_unreachable")), "{answer}");
+        assert_eq!(body["error"]["type"], "server_error");
+    }
+}
+
+#[tokio::test]
+async fn bodies_together_have_a_bound_and_give_it_back() {
+    let mock = ServerBuilder::new().fixture(Fixture::new().respond_with_content("ok"));
+    let server = "max_bodies_bytes = 300000".to_owned();
+    let world = World::planned(Plan { mock: Some(mock), server, ..Plan::default() }).await;
+    let (key, _) = world.key("alice").await;
+    let mut large = ask("gpt-4o");
+    large["messages"][0]["content"] = "x".repeat(400_000).into();
+    assert_eq!(world.chat(&key, &large).send().await.unwrap().status(), 503);
+    let mut fitting = ask("gpt-4o");
+    fitting["messages"][0]["content"] = "x".repeat(200_000).into();
+    for _ in 0..5 {
+        assert_eq!(world.chat(&key, &fitting).send().await.unwrap().status(), 200);
+    }
+    assert_eq!(world.events("llm.request", 6).await[0]["reason_code"], "overloaded");
+}
+
+#[tokio::test]
+async fn a_body_that_is_called_something_else_than_json_is_refused() {
+    let world = World::new().await;
+    let (key, _) = world.key("alice").await;
+    let send = |content_type: &'static str| {
+        let request = world.client.post(format!("{}/v1/chat/completions", world.url)).bearer_auth(&key);
+        request.header("content-type", content_type).body(ask("gpt-4o").to_string()).send()
+    };
+    assert_eq!(send("application/json; charset=utf-8").await.unwrap().status(), 200);
+    for wrong in ["application/json; charset=utf-7", "text/plain", "application/x-www-form-urlencoded"] {
+        assert_eq!(send(wrong).await.unwrap().status(), 415, "{wrong}");
+    }
+    assert_eq!(world.mock.requests().len(), 1);
+    assert_eq!(world.mock.requests()[0].header("content-type"), Some("application/json"));
 }
 
 #[tokio::test]

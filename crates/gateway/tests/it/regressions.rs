@@ -122,18 +122,22 @@ async fn cve_2024_6587_no_caller_chooses_where_a_credential_goes() {
     assert_eq!(status(&world, "/v1/chat/completions", &credential, &usual.to_string()), 400);
     for name in ["api_base", "base_url", "baseURL", "endpoint", "host", "proxy", "azure_endpoint", "url"] {
         let mut body = usual.clone();
-        body["api_key"] = json!("sk-callers-own");
         body[name] = json!(url);
         body["metadata"] = json!({ name: url });
         body["litellm_params"] = json!({ name: url });
-        assert_eq!(status(&world, "/v1/chat/completions", &bearer(&key), &body.to_string()), 200, "{name}");
+        let expected = if ["api_base", "base_url"].contains(&name) { 400 } else { 200 };
+        let found = status(&world, "/v1/chat/completions", &bearer(&key), &body.to_string());
+        assert_eq!(found, expected, "{name}");
 
         let header = format!("{}X-{}: {url}\r\nX-{name}: {url}\r\n", bearer(&key), name.replace('_', "-"));
         assert_eq!(status(&world, "/v1/chat/completions", &header, &usual.to_string()), 200, "{name}");
 
         let target = format!("/v1/chat/completions?{name}={url}");
-        assert_eq!(status(&world, &target, &bearer(&key), &usual.to_string()), 200, "{name}");
+        assert_eq!(status(&world, &target, &bearer(&key), &usual.to_string()), 400, "{name}");
     }
+    let mut body = usual.clone();
+    body["api_key"] = json!("sk-callers-own");
+    assert_eq!(status(&world, "/v1/chat/completions", &bearer(&key), &body.to_string()), 400);
     let host = bearer(&key).replace("Host: a", &format!("Host: {}", decoy.address()));
     assert_eq!(status(&world, "/v1/chat/completions", &host, &usual.to_string()), 200);
     for target in [format!("{url}/chat/completions"), format!("//{}/v1/chat/completions", decoy.address())] {
@@ -152,7 +156,7 @@ async fn cve_2024_6587_no_caller_chooses_where_a_credential_goes() {
     }
 }
 
-/// A redirect takes the provider's key to another host.
+/// A redirect takes the provider's key to another host, or, passed on, the caller's.
 #[tokio::test(flavor = "multi_thread")]
 async fn ghsa_9f46_w24h_69w4_a_redirect_is_not_followed() {
     let decoy = Decoy::new();
@@ -167,9 +171,9 @@ async fn ghsa_9f46_w24h_69w4_a_redirect_is_not_followed() {
     }
     let world = World::planned(Plan { more, ..Plan::default() }).await;
     let (key, _) = world.key("alice").await;
-    for (n, (expected, asked)) in ports.iter().enumerate() {
+    for (n, (redirect, asked)) in ports.iter().enumerate() {
         let body = ask(&format!("gpt-4o-raw-{n}")).to_string();
-        assert_eq!(status(&world, "/v1/chat/completions", &bearer(&key), &body), *expected);
+        assert_eq!(status(&world, "/v1/chat/completions", &bearer(&key), &body), 502, "{redirect}");
         assert_eq!(asked.try_iter().count(), 1);
     }
     assert!(!decoy.was_found());
@@ -311,7 +315,7 @@ async fn ghsa_7rh7_c77v_6434_a_query_opens_nothing() {
         for target in ["?", "?next=", "?a=b&", "?/../"] {
             let target = format!("/v1/chat/completions{target}{open}");
             let status = status(&world, &target, "Host: a\r\n", &ask("gpt-4o").to_string());
-            assert_eq!(status, 401, "{target}");
+            assert!(matches!(status, 400 | 401), "{target}: {status}");
         }
     }
     assert!(world.mock.requests().is_empty());
