@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use url::{Host, Url};
+use portunus_auth_core::endpoint::is_protected;
+use url::Url;
 
 /// How long one fetch may take, and within it the connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,17 +98,7 @@ pub(crate) fn issuer_url(text: &str) -> Result<Url, BadUrl> {
         return Err(BadUrl);
     }
     let url = Url::parse(text).map_err(|_| BadUrl)?;
-    if url.scheme() == "https" || is_loopback(&url) { Ok(url) } else { Err(BadUrl) }
-}
-
-/// Whether the address is on this very machine, where no network can listen in.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    if is_protected(&url) { Ok(url) } else { Err(BadUrl) }
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::rand;
 use portunus_auth_core::audit::{Actor, EventKind};
+use portunus_auth_core::endpoint::is_loopback;
 use portunus_auth_core::{AuditSink, Clock, Outcome, Reason, Trail};
 use serde_json::Value;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use url::Url;
 
-use crate::fetch::{Fetch, FetchError, is_loopback, issuer_url};
+use crate::fetch::{Fetch, FetchError, issuer_url};
 use crate::json;
 use crate::jwk::{KeySet, MAX_SET};
 
