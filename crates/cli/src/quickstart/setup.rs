@@ -64,6 +64,9 @@ pub(crate) fn write(
     ] {
         write_private(&folder.join(name), secret.expose_secret()).map_err(failed)?;
     }
+    // For curl's `-H @FILE`, so that the token stays out of the list of processes.
+    let header = format!("Authorization: Bearer {}", secrets.admin.expose_secret());
+    write_private(&folder.join("admin.header"), &header).map_err(failed)?;
     let config = folder.join("portunus.toml");
     write_private(&config, &toml(&folder.to_string_lossy(), listen, provider_url, issuer)).map_err(failed)?;
     Ok(config)

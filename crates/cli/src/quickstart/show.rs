@@ -61,27 +61,25 @@ async fn audit_line(file: &Path, request_id: &str) -> Result<String, Failure> {
 }
 
 pub(crate) fn settings(demo: &Demo, key: &Key) {
-    let (url, key) = (demo.base_url(), key.access_token.expose_secret());
+    let (url, text) = (demo.base_url(), key.access_token.expose_secret());
     println!("Use it with the OpenAI SDK (any model gpt-4o…):");
     println!("  export OPENAI_BASE_URL={url}/v1");
-    println!("  export OPENAI_API_KEY={key}");
+    println!("  export OPENAI_API_KEY={text}");
     println!(
         "  python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model=\"gpt-4o\", messages=[{{\"role\":\"user\",\"content\":\"hi\"}}]).choices[0].message.content)'"
     );
     println!();
     println!("Use it with the Anthropic SDK or Claude Code (any model claude-…):");
     println!("  export ANTHROPIC_BASE_URL={url}");
-    println!("  export ANTHROPIC_AUTH_TOKEN={key}");
+    println!("  export ANTHROPIC_AUTH_TOKEN={text}");
     println!("  unset ANTHROPIC_API_KEY");
     println!();
     println!(
         "Another identity: curl '{}/__mock/id_token?sub=bob&groups=eng&aud=portunus'",
         demo.idp.issuer()
     );
-    println!(
-        "Revoke the key:   curl -X DELETE -H \"Authorization: Bearer $(cat {}/admin.key)\" {url}/auth/token/JTI",
-        demo.folder.display()
-    );
+    let header = demo.folder.join("admin.header");
+    println!("Revoke the key:   curl -X DELETE -H @{} {url}/auth/token/{}", header.display(), key.jti);
 }
 
 /// Everything a program needs, in one line.
