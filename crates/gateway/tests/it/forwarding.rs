@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use portunus_mock::{Fixture, ServerBuilder};
+use portunus_mock::{EntraApp, Fixture, MockCloud, ServerBuilder};
 use serde_json::{Value, json};
 
 use crate::world::{Plan, World, ask, ask_streamed};
@@ -132,6 +132,56 @@ async fn refused_by(plan: Plan) -> (u16, Value, Value) {
     let body = answer.json().await.unwrap();
     let event = world.events("llm.request", 1).await.remove(0);
     (status, body, event)
+}
+
+/// A provider that refuses the first of each two requests, and tells with which credential each came.
+fn refusing_provider() -> (u16, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (n, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut request = vec![0; 65_536];
+            let length = stream.read(&mut request).unwrap();
+            let text = String::from_utf8_lossy(&request[..length]).into_owned();
+            let credential = text.lines().find(|line| line.starts_with("authorization: "));
+            tell.send(credential.unwrap_or_default().to_owned()).unwrap();
+            let status = if n % 2 == 0 { "401 Unauthorized" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (port, told)
+}
+
+#[tokio::test]
+async fn a_401_costs_a_renewable_credential_once_and_the_call_is_sent_again() {
+    let app = EntraApp::new("tenant-1", "client-1", crate::world::PROVIDER_SECRET);
+    let cloud = MockCloud::builder().entra(app).build().unwrap();
+    let (port, told) = refusing_provider();
+    let more = format!(
+        "[[providers]]\nname = \"entra\"\nprovider_type = \"azure\"\nbase_url = \"http://127.0.0.1:{port}/openai/v1\"\ncredential = {{ source = \"azure\", tenant_id = \"tenant-1\", client_id = \"client-1\", client_secret = \"${{env:PROVIDER_SECRET}}\", authority = \"{}\" }}\n[[models]]\nname = \"gone\"\nprovider_model = \"entra/gpt-4o\"\n",
+        cloud.url()
+    );
+    let world = World::planned(Plan { more, ..Plan::default() }).await;
+    let (key, _) = world.key("alice").await;
+    let answer = world.chat(&key, &ask("gone")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let (first, second) = (told.recv().unwrap(), told.recv().unwrap());
+    assert!(first.starts_with("authorization: Bearer ") && second.starts_with("authorization: Bearer "));
+    assert_ne!(first, second, "the refused token was sent again");
+    assert_eq!(cloud.count("/tenant-1/oauth2/v2.0/token"), 2);
+    assert_eq!(world.events("llm.request", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_401_of_a_fixed_credential_is_the_answer_and_nothing_is_sent_again() {
+    let (port, told) = refusing_provider();
+    let world = World::planned(raw_world(port, "")).await;
+    let (key, _) = world.key("alice").await;
+    assert_eq!(world.chat(&key, &ask("gone")).send().await.unwrap().status(), 401);
+    assert_eq!(told.try_iter().count(), 1);
 }
 
 #[tokio::test]
