@@ -121,6 +121,7 @@ grant = {{ models = ["gpt-4o"], tools = "all", tier = "standard" }}
 [[tiers]]
 name = "standard"
 requests_per_minute = "unlimited"
+concurrent_requests = "unlimited"
 
 [[providers]]
 name = "mock"

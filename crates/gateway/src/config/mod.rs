@@ -157,6 +157,13 @@ pub struct TierConfig {
     /// The rate at which one principal may make requests, or `"unlimited"`. A whole minute's worth may come
     /// at once; from then on they may come as evenly as the rate says.
     pub requests_per_minute: Limit,
+    /// Requests that one principal may have in flight, on this gateway; 64 unless said otherwise.
+    #[serde(default = "concurrent")]
+    pub concurrent_requests: Limit,
+}
+
+fn concurrent() -> Limit {
+    Limit::At(std::num::NonZeroU64::MIN.saturating_add(63))
 }
 
 /// `[[keys]]`: a static key, for machines that cannot present an identity.
