@@ -64,7 +64,9 @@ impl Demo {
             .build()
             .map_err(|error| Failure::Retry(format!("the mock identity provider cannot start: {error}")))?;
         let config = setup::write(&folder, listen, &provider.url(), idp.issuer(), &secrets)?;
-        let server = Server::start(&config, &ProcessEnv).await?;
+        let server = Server::start(&config, &ProcessEnv).await.map_err(|error| {
+            Failure::Config(format!("{error}\nIs the port taken? `--listen 127.0.0.1:0` takes a free one."))
+        })?;
         Ok(Self { server, idp, provider, secrets, folder, _temporary: temporary })
     }
 
