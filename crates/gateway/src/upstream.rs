@@ -165,11 +165,16 @@ impl Pool {
             Some(idle) => idle,
             None => idle.entry(provider.clone()).or_default(),
         };
-        while idle.front().is_some_and(|oldest| now >= oldest.since + IDLE_TIME) {
-            idle.pop_front();
-        }
         if idle.len() < MAX_IDLE && !connection.is_closed() {
             idle.push_back(Idle { connection, since: now });
+        }
+    }
+
+    /// Closes what has been idle for too long, or was closed by the other side.
+    fn sweep(&self) {
+        let now = self.clock.monotonic();
+        for idle in self.idle.borrow_mut().values_mut() {
+            idle.retain(|idle| !idle.connection.is_closed() && now < idle.since + IDLE_TIME);
         }
     }
 }
@@ -206,6 +211,11 @@ impl Upstreams {
     ) -> Self {
         let pool = Rc::new(Pool { idle: RefCell::default(), clock });
         Self { connector, pool, timeouts }
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep();
     }
 
     /// Sends the call. A 401 costs the credential, once: if its source then has another one, the call

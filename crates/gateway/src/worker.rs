@@ -140,6 +140,7 @@ impl Setup {
         let upstreams = Upstreams::new(self.connector.clone(), timeouts, clock);
         let control = control::router(&self.gateway);
         let worker = Rc::new(Worker { gateway: self.gateway.clone(), upstreams, control });
+        tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(config.head_timeout).max_buf_size(BUFFER);
         let drain = Rc::new(Drain::default());
@@ -175,6 +176,16 @@ impl Setup {
         if tokio::time::timeout(self.config.drain_timeout, drain.all_gone()).await.is_err() {
             tracing::warn!("requests were still in flight when the drain's time was over");
         }
+    }
+}
+
+/// Closes this worker's upstream connections that nobody uses.
+async fn sweep(worker: std::rc::Weak<Worker>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        tick.tick().await;
+        let Some(worker) = worker.upgrade() else { return };
+        worker.upstreams.sweep();
     }
 }
 
