@@ -11,6 +11,8 @@ mod file;
 mod fixed;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "bedrock-auth")]
+mod sign;
 #[cfg(feature = "http")]
 mod token;
 
@@ -23,6 +25,8 @@ pub use config::ProviderConfig;
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;
 pub use fixed::StaticTokenProvider;
+#[cfg(feature = "bedrock-auth")]
+pub use sign::{PayloadHash, SignError, Signer};
 #[cfg(feature = "http")]
 pub use token::{IssuerError, Token};
 

@@ -12,5 +12,7 @@ mod config;
 mod entra;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "bedrock-auth")]
+mod sign;
 mod sources;
 mod support;

@@ -1,0 +1,141 @@
+//! AWS Signature Version 4, by AWS's own crate: what is signed is the request as it travels.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use ::http::header::{AUTHORIZATION, HOST};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use aws_credential_types::Credentials;
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_sigv4::http_request::{
+    PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use portunus_auth_core::secret::{ExposeSecret, SecretString};
+use portunus_auth_core::{BoxError, Credential};
+
+/// Signs requests to one service in one region.
+///
+/// The path is signed as it stands in the URI, percent-encoded once more, as every service but S3 wants
+/// it: a `:` in a model's id travels as `%3A` and is signed as `%253A`. Whoever encodes the path anew
+/// after signing breaks the signature.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    region: String,
+    service: String,
+}
+
+/// The SHA-256 of a request's body. Taken once, it serves every signature of the same body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PayloadHash(String);
+
+impl PayloadHash {
+    /// The hash of this body.
+    pub fn of(body: &[u8]) -> Self {
+        let mut hex = String::with_capacity(64);
+        for byte in digest(&SHA256, body).as_ref() {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self(hex)
+    }
+}
+
+impl fmt::Debug for PayloadHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a request could not be signed. Holds none of the keys.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// Only [`Credential::AwsCredentials`] can sign.
+    #[error("only AWS credentials can sign a request")]
+    NotAwsCredentials,
+    /// The URI or a header cannot be part of a signed request.
+    #[error("the request cannot be signed")]
+    Request(#[source] BoxError),
+}
+
+impl Signer {
+    /// For a region such as `eu-central-1` and a service's signing name such as `bedrock` or `sts`.
+    pub fn new(region: impl Into<String>, service: impl Into<String>) -> Self {
+        Self { region: region.into(), service: service.into() }
+    }
+
+    /// Signs the request: sets `x-amz-date`, `authorization` and, for temporary credentials,
+    /// `x-amz-security-token`, in place of any that are there. Every other header that `headers` holds
+    /// is signed as it is, but for `user-agent` and those that a proxy may change; `host` is taken from
+    /// the URI where it is missing.
+    ///
+    /// A signature is good for some minutes, so a request that is sent again is signed again.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign(
+        &self,
+        credential: &Credential,
+        method: &Method,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        body: &PayloadHash,
+        now: SystemTime,
+    ) -> Result<(), SignError> {
+        let identity = identity(credential)?.into();
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Double;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Enabled;
+        settings.session_token_mode = SessionTokenMode::Include;
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(&self.service)
+            .time(now)
+            .settings(settings)
+            .build()
+            .map_err(|error| SignError::Request(error.into()))?
+            .into();
+        for name in SET_BY_SIGNING {
+            headers.remove(name);
+        }
+        let given = headers
+            .iter()
+            .map(|(name, value)| value.to_str().map(|value| (name.as_str(), value)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| SignError::Request(error.into()))?;
+        let body = SignableBody::Precomputed(body.0.clone());
+        let request = SignableRequest::new(method.as_str(), uri.to_string(), given.into_iter(), body)
+            .map_err(|error| SignError::Request(error.into()))?;
+        let signed = sign(request, &parameters).map_err(|error| SignError::Request(error.into()))?;
+        let (set, _) = signed.into_parts().0.into_parts();
+        for header in set {
+            let mut value =
+                HeaderValue::from_str(header.value()).map_err(|error| SignError::Request(error.into()))?;
+            value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION.as_str());
+            headers.insert(HeaderName::from_static(header.name()), value);
+        }
+        if !headers.contains_key(HOST)
+            && let Some(authority) = uri.authority()
+        {
+            let host = HeaderValue::from_str(authority.as_str());
+            headers.insert(HOST, host.map_err(|error| SignError::Request(error.into()))?);
+        }
+        Ok(())
+    }
+}
+
+/// What an earlier signature may have left behind.
+const SET_BY_SIGNING: [HeaderName; 3] =
+    [AUTHORIZATION, HeaderName::from_static("x-amz-date"), HeaderName::from_static("x-amz-security-token")];
+
+fn identity(credential: &Credential) -> Result<Credentials, SignError> {
+    let Credential::AwsCredentials { access_key_id, secret_access_key, session_token } = credential else {
+        return Err(SignError::NotAwsCredentials);
+    };
+    let open = |secret: &SecretString| secret.expose_secret().to_owned();
+    let token = session_token.as_ref().map(open);
+    Ok(Credentials::new(open(access_key_id), open(secret_access_key), token, None, "portunus"))
+}
