@@ -124,11 +124,22 @@ impl Http {
     /// # Errors
     /// `Invalid` for an address that is not allowed, `Unavailable` if no whole answer came in time.
     pub async fn post_form(&self, url: &Url, form: Form, now: SystemTime) -> Result<Answer, CredentialError> {
+        self.post_form_for(url, form, "application/json", now).await
+    }
+
+    /// The same, for an issuer that answers in another format.
+    pub(crate) async fn post_form_for(
+        &self,
+        url: &Url,
+        form: Form,
+        accept: &'static str,
+        now: SystemTime,
+    ) -> Result<Answer, CredentialError> {
         let request = self
             .client_for(url)?
             .post(url.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, accept)
             .body(form.0);
         let response = request.send().await.map_err(|e| HttpError::Transport(e.without_url()))?;
         let status = response.status();

@@ -15,6 +15,8 @@ pub mod http;
 mod sign;
 #[cfg(feature = "http")]
 mod token;
+#[cfg(feature = "bedrock-auth")]
+mod web_identity;
 
 pub use apply::{ApplyError, apply};
 #[cfg(feature = "azure-auth")]
@@ -29,6 +31,8 @@ pub use fixed::StaticTokenProvider;
 pub use sign::{PayloadHash, SignError, Signer};
 #[cfg(feature = "http")]
 pub use token::{IssuerError, Token};
+#[cfg(feature = "bedrock-auth")]
+pub use web_identity::{StsError, WebIdentityCredentialProvider, WebIdentitySource};
 
 pub use portunus_auth_core::secret::SecretString;
 pub use portunus_auth_core::{Credential, CredentialError, CredentialProvider, CredentialSource, Issued};

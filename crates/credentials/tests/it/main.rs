@@ -16,3 +16,5 @@ mod http;
 mod sign;
 mod sources;
 mod support;
+#[cfg(feature = "bedrock-auth")]
+mod web_identity;

@@ -1,6 +1,7 @@
 //! Cloud token services on one port: a cloud per file, a route per service.
 
 mod entra;
+mod sts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use crate::fault::Fault;
 use crate::host::{Bound, Host};
 
 pub use entra::EntraApp;
+pub use sts::StsRole;
 
-/// How long Entra's tokens live, unless a test says otherwise.
+/// How long tokens and keys live, unless a test says otherwise.
 const LIFETIME: Duration = Duration::from_secs(3_599);
 
 /// What is chosen before a cloud starts.
@@ -28,9 +30,17 @@ pub struct CloudBuilder {
     clock: Arc<dyn Clock>,
     port: u16,
     entra: Vec<EntraApp>,
+    sts: Vec<StsRole>,
 }
 
 impl CloudBuilder {
+    /// Adds a role that AWS STS gives keys for.
+    #[must_use]
+    pub fn sts(mut self, role: StsRole) -> Self {
+        self.sts.push(role);
+        self
+    }
+
     /// Adds an application that Entra knows.
     #[must_use]
     pub fn entra(mut self, app: EntraApp) -> Self {
@@ -60,9 +70,13 @@ impl CloudBuilder {
         if !self.entra.iter().all(EntraApp::is_complete) {
             return Err(StartError::Incomplete("an Entra application needs a tenant, an id and a secret"));
         }
+        if !self.sts.iter().all(StsRole::is_complete) {
+            return Err(StartError::Incomplete("a role of STS needs an ARN and a token"));
+        }
         let cloud = Arc::new(Cloud {
             desk: Desk::new(self.clock),
             entra: self.entra,
+            sts: self.sts,
             lifetime: AtomicU64::new(LIFETIME.as_secs()),
             tokens: AtomicU64::new(0),
             traces: AtomicU64::new(0),
@@ -80,6 +94,7 @@ impl CloudBuilder {
 struct Cloud {
     desk: Desk,
     entra: Vec<EntraApp>,
+    sts: Vec<StsRole>,
     /// In seconds.
     lifetime: AtomicU64,
     tokens: AtomicU64,
@@ -91,6 +106,7 @@ impl Cloud {
         let path: Vec<&str> = request.path().split('/').collect();
         match *path {
             ["", tenant, "oauth2", "v2.0", "token"] => entra::token(self, tenant, request),
+            ["", ""] => sts::assume_role(self, request),
             _ => answer::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#),
         }
     }
@@ -109,7 +125,7 @@ pub struct MockCloud {
 impl MockCloud {
     /// A cloud to which services are added.
     pub fn builder() -> CloudBuilder {
-        CloudBuilder { clock: Arc::new(SystemClock), port: 0, entra: Vec::new() }
+        CloudBuilder { clock: Arc::new(SystemClock), port: 0, entra: Vec::new(), sts: Vec::new() }
     }
 
     /// The address, such as `http://127.0.0.1:12345`: Entra's authority, for one.
@@ -117,7 +133,7 @@ impl MockCloud {
         self.host.url()
     }
 
-    /// How long the tokens live that are issued from now on, in whole seconds.
+    /// How long the tokens and keys live that are issued from now on, in whole seconds.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
         self.cloud.lifetime.store(lifetime.as_secs(), Ordering::Relaxed);
     }

@@ -1,0 +1,301 @@
+//! AWS STS: temporary keys for a role, against an identity token in a file
+//! (`AssumeRoleWithWebIdentity`, <https://docs.aws.amazon.com/STS/latest/APIReference/>).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ::http::StatusCode;
+use async_trait::async_trait;
+use portunus_auth_core::secret::SecretString;
+use portunus_auth_core::{
+    Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued, SecretRef,
+    SecretSource, SystemClock,
+};
+use roxmltree::{Document, Node};
+use url::Url;
+
+use crate::env::set;
+use crate::http::{Answer, Form, Http, allowed};
+use crate::{Cached, ProcessEnv};
+
+const SESSION_NAME: &str = "portunus-session";
+
+/// Codes after which only a person can help: the role does not trust this identity, or the region is off.
+const REJECTED: [&str; 3] = ["AccessDenied", "MalformedPolicyDocument", "RegionDisabledException"];
+
+/// Codes that pass: STS could not reach the issuer of the token, or is busy. `InvalidIdentityToken` is
+/// one, because STS says so as well while it cannot fetch the issuer's keys.
+const PASSING: [&str; 4] =
+    ["IDPCommunicationError", "Throttling", "ThrottlingException", "InvalidIdentityToken"];
+
+/// The token in the file has been replaced meanwhile, or will be.
+const EXPIRED: &str = "ExpiredTokenException";
+
+/// Asks STS for a role's temporary keys. Reads the token's file at every exchange, because whoever put
+/// it there replaces it.
+#[derive(Clone, Debug)]
+pub struct WebIdentitySource {
+    role_arn: String,
+    token_file: PathBuf,
+    session_name: String,
+    region: String,
+    fips: bool,
+    endpoint: Option<Url>,
+    http: Http,
+    clock: Arc<dyn Clock>,
+}
+
+/// What STS answered instead of keys: the status and its code, never its text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("STS answered {}{}", status.as_u16(), code.as_ref().map(|code| format!(" {code}")).unwrap_or_default())]
+#[non_exhaustive]
+pub struct StsError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The error's code, such as `AccessDenied`, if it looks like one.
+    pub code: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Misconfigured {
+    #[error("not set, or empty: `{0}`")]
+    Missing(&'static str),
+    #[error("a region is made of lower-case letters, digits and `-`, such as eu-central-1")]
+    Region,
+    #[error("STS's address is not a URL")]
+    Endpoint,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("STS's answer does not hold temporary keys")]
+struct NotKeys;
+
+impl WebIdentitySource {
+    /// For a role, with the token in that file. Whatever is wrong with the region,
+    /// [`fetch`](CredentialSource::fetch) reports.
+    pub fn new(
+        role_arn: impl Into<String>,
+        token_file: impl Into<PathBuf>,
+        session_name: impl Into<String>,
+        region: impl Into<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            role_arn: role_arn.into(),
+            token_file: token_file.into(),
+            session_name: session_name.into(),
+            region: region.into(),
+            fips: false,
+            endpoint: None,
+            http: Http::default(),
+            clock,
+        }
+    }
+
+    fn url(&self) -> Result<Url, CredentialError> {
+        let url = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => {
+                let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                if self.region.is_empty() || !self.region.chars().all(good) {
+                    return Err(invalid(Misconfigured::Region));
+                }
+                let domain =
+                    if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+                let service = if self.fips { "sts-fips" } else { "sts" };
+                let url = format!("https://{service}.{}.{domain}/", self.region);
+                Url::parse(&url).map_err(|_| invalid(Misconfigured::Endpoint))?
+            }
+        };
+        allowed(&url)?;
+        Ok(url)
+    }
+
+    async fn token(&self) -> Result<SecretString, CredentialError> {
+        let secret = SecretRef::File(self.token_file.clone());
+        // On a thread of its own: a hanging network file system must not stop the runtime's.
+        tokio::task::spawn_blocking(move || secret.resolve(&ProcessEnv))
+            .await
+            .map_err(|crashed| CredentialError::Unavailable { retry_after: None, source: crashed.into() })?
+            .map_err(|error| CredentialError::Invalid(error.into()))
+    }
+
+    async fn exchange(&self, url: &Url) -> Result<Issued, Refused> {
+        let form = Form::default()
+            .field("Action", "AssumeRoleWithWebIdentity")
+            .field("Version", "2011-06-15")
+            .field("RoleArn", &self.role_arn)
+            .field("RoleSessionName", &self.session_name)
+            .secret("WebIdentityToken", &self.token().await?);
+        let answer = self.http.post_form_for(url, form, "text/xml", self.clock.now()).await?;
+        if answer.status.is_success() {
+            let unavailable = |source: NotKeys| CredentialError::Unavailable {
+                retry_after: answer.retry_after,
+                source: source.into(),
+            };
+            return keys(&answer.body).ok_or(NotKeys).map_err(unavailable).map_err(Refused::from);
+        }
+        Err(refusal(&answer))
+    }
+}
+
+fn invalid(why: Misconfigured) -> CredentialError {
+    CredentialError::Invalid(why.into())
+}
+
+/// Why an exchange failed, and whether reading the token anew may mend it.
+struct Refused {
+    error: CredentialError,
+    expired: bool,
+}
+
+impl From<CredentialError> for Refused {
+    fn from(error: CredentialError) -> Self {
+        Self { error, expired: false }
+    }
+}
+
+/// `ErrorResponse / Error / Code`.
+fn refusal(answer: &Answer) -> Refused {
+    let code = parsed(&answer.body, |root| child(child(root, "Error")?, "Code")?.text().map(str::to_owned));
+    let looks_like_one =
+        |code: &String| code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    let code = code.filter(looks_like_one);
+    let is = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
+    let (rejected, passing, expired) = (is(&REJECTED), is(&PASSING), is(&[EXPIRED]));
+    let status = answer.status;
+    let source = StsError { status, code };
+    let busy = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+    let error = if passing || busy {
+        CredentialError::Unavailable { retry_after: answer.retry_after, source: source.into() }
+    } else if rejected || expired {
+        CredentialError::Rejected(source.into())
+    } else {
+        CredentialError::Invalid(source.into())
+    };
+    Refused { error, expired }
+}
+
+/// `AssumeRoleWithWebIdentityResponse / AssumeRoleWithWebIdentityResult / Credentials`.
+fn keys(body: &[u8]) -> Option<Issued> {
+    parsed(body, |root| {
+        let keys = child(child(root, "AssumeRoleWithWebIdentityResult")?, "Credentials")?;
+        let text = |name| child(keys, name)?.text().map(str::trim).filter(|text| !text.is_empty());
+        let secret = |name| text(name).map(SecretString::from);
+        let expires_at: SystemTime = humantime::parse_rfc3339(text("Expiration")?).ok()?;
+        Some(Issued {
+            credential: Credential::AwsCredentials {
+                access_key_id: secret("AccessKeyId")?,
+                secret_access_key: secret("SecretAccessKey")?,
+                session_token: Some(secret("SessionToken")?),
+            },
+            expires_at: Some(expires_at),
+        })
+    })
+}
+
+/// Reads an XML answer. The parser refuses document type definitions, and so whatever they could expand to.
+fn parsed<T>(body: &[u8], read: impl FnOnce(Node<'_, '_>) -> Option<T>) -> Option<T> {
+    let text = std::str::from_utf8(body).ok()?;
+    read(Document::parse(text).ok()?.root_element())
+}
+
+/// By its local name: STS's answers have a default namespace, its imitations often none.
+fn child<'a, 'x>(of: Node<'a, 'x>, name: &str) -> Option<Node<'a, 'x>> {
+    of.children().find(|node| node.is_element() && node.tag_name().name() == name)
+}
+
+#[async_trait]
+impl CredentialSource for WebIdentitySource {
+    async fn fetch(&self) -> Result<Issued, CredentialError> {
+        let url = self.url()?;
+        match self.exchange(&url).await {
+            Ok(issued) => Ok(issued),
+            Err(refused) if refused.expired => self.exchange(&url).await.map_err(|again| again.error),
+            Err(refused) => Err(refused.error),
+        }
+    }
+}
+
+/// Temporary AWS keys for a role, kept, and renewed five minutes before they end. Signing is a step of
+/// its own: see [`Signer`](crate::Signer).
+///
+/// Clones share what is held. The `with_…` methods begin anew: use them before the first call.
+#[derive(Clone, Debug)]
+pub struct WebIdentityCredentialProvider(Cached<WebIdentitySource>);
+
+impl WebIdentityCredentialProvider {
+    /// For a role, with the token in that file, a name for the session and a region.
+    pub fn new(
+        role_arn: impl Into<String>,
+        token_file: impl Into<PathBuf>,
+        session_name: impl Into<String>,
+        region: impl Into<String>,
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let source = WebIdentitySource::new(role_arn, token_file, session_name, region, clock.clone());
+        Self(Cached::new(source, clock))
+    }
+
+    /// As the process's environment says; see [`from_secrets`](Self::from_secrets).
+    ///
+    /// # Errors
+    /// `NotConfigured` if neither of the required variables is set, `Invalid` if only one is.
+    pub fn from_env() -> Result<Self, CredentialError> {
+        Self::from_secrets(&ProcessEnv, Arc::new(SystemClock))
+    }
+
+    /// As these variables say: `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`; `AWS_ROLE_SESSION_NAME`
+    /// if it is not to be `portunus-session`; the region in `AWS_REGION`, then `AWS_DEFAULT_REGION`, then
+    /// `us-east-1`; STS's address in `AWS_ENDPOINT_URL_STS`, then `AWS_ENDPOINT_URL`, if it is not the
+    /// region's own, and that with `AWS_USE_FIPS_ENDPOINT=true`. A blank variable counts as unset.
+    ///
+    /// # Errors
+    /// `NotConfigured` if neither of the first two is set, `Invalid` if only one is, or an address is wrong.
+    pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
+        let (role, file) = match (set(env, "AWS_ROLE_ARN"), set(env, "AWS_WEB_IDENTITY_TOKEN_FILE")) {
+            (Some(role), Some(file)) => (role, file),
+            (None, None) => return Err(CredentialError::NotConfigured),
+            (None, _) => return Err(invalid(Misconfigured::Missing("AWS_ROLE_ARN"))),
+            (_, None) => return Err(invalid(Misconfigured::Missing("AWS_WEB_IDENTITY_TOKEN_FILE"))),
+        };
+        let session = set(env, "AWS_ROLE_SESSION_NAME").unwrap_or_else(|| SESSION_NAME.to_owned());
+        let region = set(env, "AWS_REGION").or_else(|| set(env, "AWS_DEFAULT_REGION"));
+        let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+        let mut source = WebIdentitySource::new(role, file, session, region, clock.clone());
+        source.fips = set(env, "AWS_USE_FIPS_ENDPOINT").is_some_and(|fips| fips.eq_ignore_ascii_case("true"));
+        if let Some(endpoint) = set(env, "AWS_ENDPOINT_URL_STS").or_else(|| set(env, "AWS_ENDPOINT_URL")) {
+            source.endpoint = Some(Url::parse(&endpoint).map_err(|_| invalid(Misconfigured::Endpoint))?);
+        }
+        source.url()?;
+        Ok(Self(Cached::new(source, clock)))
+    }
+
+    /// Another STS than the region's own; https, except on a loopback host.
+    #[must_use]
+    pub fn with_endpoint(self, endpoint: Url) -> Self {
+        Self(self.0.changed(|source| source.endpoint = Some(endpoint)))
+    }
+
+    /// Shares an HTTP client, or sets other time limits.
+    #[must_use]
+    pub fn with_http(self, http: Http) -> Self {
+        Self(self.0.changed(|source| source.http = http))
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for WebIdentityCredentialProvider {
+    async fn resolve(&self) -> Result<Credential, CredentialError> {
+        self.0.resolve().await
+    }
+
+    fn held(&self) -> Option<Arc<Credential>> {
+        self.0.held()
+    }
+
+    fn invalidate(&self, refused: &Credential) {
+        self.0.invalidate(refused);
+    }
+}
