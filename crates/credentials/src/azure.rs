@@ -1,6 +1,7 @@
-//! Microsoft Entra ID: client credentials with a secret.
+//! Microsoft Entra ID: client credentials, with a secret or with a federated token from a file.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,28 +14,44 @@ use portunus_auth_core::{
 use url::Url;
 
 use crate::env::set;
+use crate::file::read_token;
 use crate::http::{Form, Http, HttpError, allowed};
 use crate::{Cached, IssuerError, ProcessEnv, StaticTokenProvider};
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
+/// RFC 7523 section 2.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 const VARIABLES: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
+const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
+
+/// The federated token has ended. Whoever put it into its file replaces it.
+const ASSERTION_EXPIRED: u64 = 700_024;
 
 /// Codes that stay until somebody renews the secret or mends the registration: a wrong secret, an
 /// expired one, an unknown application, an unknown tenant.
-const REJECTED: [u64; 4] = [7_000_215, 7_000_222, 700_016, 90_002];
+const REJECTED: [u64; 5] = [7_000_215, 7_000_222, 700_016, 90_002, ASSERTION_EXPIRED];
 
-/// Fetches a token from Microsoft Entra ID with a client's secret.
+/// Fetches a token from Microsoft Entra ID, with a client's secret or a federated token.
 #[derive(Clone)]
 pub struct AzureAdSource {
     pub(crate) authority: String,
     tenant: String,
     client_id: String,
-    secret: SecretString,
+    proof: Proof,
     pub(crate) scope: String,
     http: Http,
     clock: Arc<dyn Clock>,
+}
+
+/// How the client proves who it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    Secret(SecretString),
+    /// A token of another issuer, such as a Kubernetes cluster; read at every exchange.
+    TokenFile(PathBuf),
 }
 
 /// Why a token cannot be asked for. A person must act.
@@ -71,11 +88,26 @@ impl AzureAdSource {
         secret: SecretString,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        Self::proving(tenant.into(), client_id.into(), Proof::Secret(secret), clock)
+    }
+
+    /// Workload identity: proves who the client is with the token in that file, which is read at every
+    /// exchange, because whoever put it there replaces it.
+    pub fn with_token_file(
+        tenant: impl Into<String>,
+        client_id: impl Into<String>,
+        file: impl Into<PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::proving(tenant.into(), client_id.into(), Proof::TokenFile(file.into()), clock)
+    }
+
+    pub(crate) fn proving(tenant: String, client_id: String, proof: Proof, clock: Arc<dyn Clock>) -> Self {
         Self {
             authority: AUTHORITY.to_owned(),
-            tenant: tenant.into(),
-            client_id: client_id.into(),
-            secret,
+            tenant,
+            client_id,
+            proof,
             scope: SCOPE.to_owned(),
             http: Http::default(),
             clock,
@@ -112,21 +144,38 @@ fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialErro
     }
 }
 
-#[async_trait]
-impl CredentialSource for AzureAdSource {
-    async fn fetch(&self) -> Result<Issued, CredentialError> {
-        let url = self.token_url()?;
-        let form = Form::default()
-            .field("client_id", &self.client_id)
-            .secret("client_secret", &self.secret)
-            .field("grant_type", "client_credentials")
-            .field("scope", &self.scope);
+impl AzureAdSource {
+    async fn exchange(&self, url: &Url, expired: &mut bool) -> Result<Issued, CredentialError> {
+        let form = Form::default().field("client_id", &self.client_id);
+        let form = match &self.proof {
+            Proof::Secret(secret) => form.secret("client_secret", secret),
+            Proof::TokenFile(file) => form
+                .field("client_assertion_type", JWT_BEARER)
+                .secret("client_assertion", &read_token(file).await?),
+        };
+        let form = form.field("grant_type", "client_credentials").field("scope", &self.scope);
         let asked = self.clock.now();
-        let token = self.http.post_form(&url, form, asked).await?.token_or(classify)?;
+        let token = self.http.post_form(url, form, asked).await?.token_or(|error, retry_after| {
+            *expired = error.codes.contains(&ASSERTION_EXPIRED);
+            classify(error, retry_after)
+        })?;
         Ok(Issued {
             credential: Credential::BearerToken(token.access_token),
             expires_at: Some(asked + token.expires_in),
         })
+    }
+}
+
+#[async_trait]
+impl CredentialSource for AzureAdSource {
+    async fn fetch(&self) -> Result<Issued, CredentialError> {
+        let url = self.token_url()?;
+        let mut expired = false;
+        match self.exchange(&url, &mut expired).await {
+            // The file may have been replaced since it was read.
+            Err(_) if expired => self.exchange(&url, &mut expired).await,
+            result => result,
+        }
     }
 }
 
@@ -165,8 +214,9 @@ impl AzureAdCredentialProvider {
     }
 
     /// As these variables say: `AZURE_AD_TOKEN`, a static token, before which nothing else is read; or
-    /// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`, with `AZURE_AD_SCOPE` and
-    /// `AZURE_AUTHORITY_HOST` if they differ from the usual ones. A blank variable counts as unset.
+    /// `AZURE_TENANT_ID` and `AZURE_CLIENT_ID` with `AZURE_CLIENT_SECRET` or, for a workload identity,
+    /// `AZURE_FEDERATED_TOKEN_FILE`; and `AZURE_AD_SCOPE` and `AZURE_AUTHORITY_HOST` if they differ from the
+    /// usual ones. A blank variable counts as unset.
     ///
     /// # Errors
     /// `NotConfigured` if none of the variables is set, `Invalid` if only some are.
@@ -175,19 +225,20 @@ impl AzureAdCredentialProvider {
             return Ok(Self(Token::Given(StaticTokenProvider::new(token.into()))));
         }
         let found = VARIABLES.map(|name| set(env, name));
-        let missing: Vec<_> = VARIABLES
-            .into_iter()
-            .zip(&found)
-            .filter(|(_, value)| value.is_none())
-            .map(|(name, _)| name)
-            .collect();
-        let [Some(tenant), Some(client_id), Some(secret)] = found else {
-            return Err(match missing.len() {
-                3 => CredentialError::NotConfigured,
-                _ => Misconfigured::Missing(missing.join("`, `")).into(),
-            });
+        let mut source = match (found, set(env, FEDERATED)) {
+            ([Some(tenant), Some(client_id), Some(secret)], _) => {
+                AzureAdSource::new(tenant, client_id, secret.into(), clock.clone())
+            }
+            ([Some(tenant), Some(client_id), None], Some(file)) => {
+                AzureAdSource::with_token_file(tenant, client_id, file, clock.clone())
+            }
+            ([None, None, None], None) => return Err(CredentialError::NotConfigured),
+            (found, _) => {
+                let missing = VARIABLES.into_iter().zip(&found).filter(|(_, value)| value.is_none());
+                let missing: Vec<_> = missing.map(|(name, _)| name).collect();
+                return Err(Misconfigured::Missing(missing.join("`, `")).into());
+            }
         };
-        let mut source = AzureAdSource::new(tenant, client_id, secret.into(), clock.clone());
         source.scope = set(env, "AZURE_AD_SCOPE").unwrap_or(source.scope);
         source.authority = set(env, "AZURE_AUTHORITY_HOST").unwrap_or(source.authority);
         source.token_url()?;

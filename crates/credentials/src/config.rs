@@ -51,6 +51,19 @@ pub enum ProviderConfig {
         /// The authority. The public cloud's by default.
         authority: Option<String>,
     },
+    /// Microsoft Entra ID with a federated token of another issuer. Needs the feature `azure-auth`.
+    AzureWorkloadIdentity {
+        /// The tenant: a domain or an id.
+        tenant_id: String,
+        /// The registered application.
+        client_id: String,
+        /// The token's file, read at every exchange.
+        token_file: PathBuf,
+        /// The resource. Azure's cognitive services by default.
+        scope: Option<String>,
+        /// The authority. The public cloud's by default.
+        authority: Option<String>,
+    },
 }
 
 fn default_header() -> String {
@@ -82,8 +95,12 @@ impl ProviderConfig {
             }
             Self::File { path } => Arc::new(Cached::new(FileSource::new(path, clock.clone()), clock)),
             Self::Azure { tenant_id, client_id, client_secret, scope, authority } => {
-                let secret = secret("client_secret", client_secret, secrets)?;
-                azure(tenant_id, client_id, secret, scope.as_deref(), authority.as_deref(), clock)?
+                let proof = azure::Proof::Secret(secret("client_secret", client_secret, secrets)?);
+                azure::build([tenant_id, client_id], proof, [scope, authority], clock)?
+            }
+            Self::AzureWorkloadIdentity { tenant_id, client_id, token_file, scope, authority } => {
+                let proof = azure::Proof::TokenFile(token_file.clone());
+                azure::build([tenant_id, client_id], proof, [scope, authority], clock)?
             }
         })
     }
@@ -94,34 +111,45 @@ fn secret(at: &str, from: &SecretRef, secrets: &dyn SecretSource) -> Result<Secr
 }
 
 #[cfg(feature = "azure-auth")]
-fn azure(
-    tenant: &str,
-    client_id: &str,
-    secret: SecretString,
-    scope: Option<&str>,
-    authority: Option<&str>,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
+mod azure {
+    use super::*;
     use crate::azure::{AzureAdSource, Misconfigured};
 
-    let mut source = AzureAdSource::new(tenant, client_id, secret, clock.clone());
-    source.scope = scope.map_or(source.scope, str::to_owned);
-    source.authority = authority.map_or(source.authority, str::to_owned);
-    source.token_url().map_err(|why| {
-        let at = if matches!(why, Misconfigured::Tenant) { "tenant_id" } else { "authority" };
-        ConfigProblem::new(at, why)
-    })?;
-    Ok(Arc::new(Cached::new(source, clock)))
+    pub(super) use crate::azure::Proof;
+
+    pub(super) fn build(
+        [tenant, client_id]: [&String; 2],
+        proof: Proof,
+        [scope, authority]: [&Option<String>; 2],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
+        let mut source = AzureAdSource::proving(tenant.clone(), client_id.clone(), proof, clock.clone());
+        source.scope = scope.clone().unwrap_or(source.scope);
+        source.authority = authority.clone().unwrap_or(source.authority);
+        source.token_url().map_err(|why| {
+            let at = if matches!(why, Misconfigured::Tenant) { "tenant_id" } else { "authority" };
+            ConfigProblem::new(at, why)
+        })?;
+        Ok(Arc::new(Cached::new(source, clock)))
+    }
 }
 
 #[cfg(not(feature = "azure-auth"))]
-fn azure(
-    _: &str,
-    _: &str,
-    _: SecretString,
-    _: Option<&str>,
-    _: Option<&str>,
-    _: Arc<dyn Clock>,
-) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
-    Err(ConfigProblem::new("source", "`azure` needs a build with the feature `azure-auth`"))
+mod azure {
+    use super::*;
+
+    #[expect(dead_code, reason = "what a build without the feature cannot use")]
+    pub(super) enum Proof {
+        Secret(SecretString),
+        TokenFile(PathBuf),
+    }
+
+    pub(super) fn build(
+        _: [&String; 2],
+        _: Proof,
+        _: [&Option<String>; 2],
+        _: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
+        Err(ConfigProblem::new("source", "`azure` needs a build with the feature `azure-auth`"))
+    }
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portunus_auth_core::{Clock, Credential, CredentialError, CredentialSource, Issued, SecretRef};
+use portunus_auth_core::secret::SecretString;
+use portunus_auth_core::{
+    Clock, Credential, CredentialError, CredentialSource, Issued, SecretError, SecretRef,
+};
 
 use crate::ProcessEnv;
 
@@ -34,23 +37,29 @@ impl FileSource {
 impl CredentialSource for FileSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let expires_at = Some(self.clock.now() + TRUSTED_FOR);
-        let secret = SecretRef::File(self.path.clone());
-        // On a thread of its own: a hanging network file system must not stop the runtime's.
-        let token = tokio::task::spawn_blocking(move || secret.resolve(&ProcessEnv))
-            .await
-            .map_err(|crashed| CredentialError::Unavailable { retry_after: None, source: crashed.into() })?
-            .map_err(unreadable)?;
+        let token = read(self.path.clone()).await?.map_err(unreadable)?;
         Ok(Issued { credential: Credential::BearerToken(token), expires_at })
     }
 }
 
-fn unreadable(error: portunus_auth_core::SecretError) -> CredentialError {
+fn unreadable(error: SecretError) -> CredentialError {
     match error {
-        portunus_auth_core::SecretError::NoFile { source, .. }
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
+        SecretError::NoFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             CredentialError::NotConfigured
         }
         other => CredentialError::Invalid(other.into()),
     }
+}
+
+/// Reads a token's file on a thread of its own: a hanging network file system must not stop the runtime's.
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth"))]
+pub(crate) async fn read_token(path: &std::path::Path) -> Result<SecretString, CredentialError> {
+    read(path.to_owned()).await?.map_err(|error| CredentialError::Invalid(error.into()))
+}
+
+async fn read(path: PathBuf) -> Result<Result<SecretString, SecretError>, CredentialError> {
+    let secret = SecretRef::File(path);
+    tokio::task::spawn_blocking(move || secret.resolve(&ProcessEnv))
+        .await
+        .map_err(|crashed| CredentialError::Unavailable { retry_after: None, source: crashed.into() })
 }

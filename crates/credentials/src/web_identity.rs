@@ -9,13 +9,14 @@ use ::http::StatusCode;
 use async_trait::async_trait;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
-    Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued, SecretRef,
-    SecretSource, SystemClock,
+    Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued, SecretSource,
+    SystemClock,
 };
 use roxmltree::{Document, Node};
 use url::Url;
 
 use crate::env::set;
+use crate::file::read_token;
 use crate::http::{Answer, Form, Http, allowed};
 use crate::{Cached, ProcessEnv};
 
@@ -112,22 +113,13 @@ impl WebIdentitySource {
         Ok(url)
     }
 
-    async fn token(&self) -> Result<SecretString, CredentialError> {
-        let secret = SecretRef::File(self.token_file.clone());
-        // On a thread of its own: a hanging network file system must not stop the runtime's.
-        tokio::task::spawn_blocking(move || secret.resolve(&ProcessEnv))
-            .await
-            .map_err(|crashed| CredentialError::Unavailable { retry_after: None, source: crashed.into() })?
-            .map_err(|error| CredentialError::Invalid(error.into()))
-    }
-
     async fn exchange(&self, url: &Url) -> Result<Issued, Refused> {
         let form = Form::default()
             .field("Action", "AssumeRoleWithWebIdentity")
             .field("Version", "2011-06-15")
             .field("RoleArn", &self.role_arn)
             .field("RoleSessionName", &self.session_name)
-            .secret("WebIdentityToken", &self.token().await?);
+            .secret("WebIdentityToken", &read_token(&self.token_file).await?);
         let answer = self.http.post_form_for(url, form, "text/xml", self.clock.now()).await?;
         if answer.status.is_success() {
             let unavailable = |source: NotKeys| CredentialError::Unavailable {

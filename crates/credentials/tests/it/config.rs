@@ -145,3 +145,14 @@ fn azure_is_checked_when_it_is_built() {
         assert!(!problem.says.contains("canary"));
     }
 }
+
+#[cfg(feature = "azure-auth")]
+#[test]
+fn a_workload_identity_needs_no_secret() {
+    let workload = AZURE
+        .replace("\"azure\"", "\"azure-workload-identity\"")
+        .replace("client_secret = \"${SECRET}\"", "token_file = \"/var/run/token\"");
+    assert!(build(&workload).unwrap().renews());
+    assert_eq!(problem(&workload.replace("contoso.example", "../x")).at, "tenant_id");
+    assert!(toml::from_str::<ProviderConfig>(&workload.replace("token_file", "client_secret")).is_err());
+}

@@ -127,3 +127,35 @@ async fn a_refused_token_is_replaced() {
     assert_eq!(text(&provider.resolve().await.unwrap()), "entra-mock-token-2");
     assert_eq!(f.cloud.count(&f.path), 2);
 }
+
+#[tokio::test]
+async fn a_workload_proves_itself_with_the_token_in_its_file_read_at_every_exchange() {
+    let app = EntraApp::new("contoso", "app", "canary-secret").trusting("canary-federated");
+    let (path, clock) = (app.token_path(), clock());
+    let cloud = MockCloud::builder().entra(app).build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let env = Env::of(&[
+        ("AZURE_TENANT_ID", "contoso"),
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap()),
+        ("AZURE_AUTHORITY_HOST", &cloud.url()),
+    ]);
+    let provider = AzureAdCredentialProvider::from_secrets(&env, clock.clone()).unwrap();
+    let error = provider.resolve().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Invalid(_)), "{error:?}");
+
+    std::fs::write(&file, "expired-canary").unwrap();
+    clock.advance(seconds(60));
+    let error = provider.resolve().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Rejected(_)), "{error:?}");
+    assert!(everything(&error).contains("700024") && !everything(&error).contains("canary"), "{error:?}");
+    assert_eq!(cloud.count(&path), 2, "the file may have been replaced since it was read");
+
+    std::fs::write(&file, "canary-federated\n").unwrap();
+    clock.advance(seconds(60));
+    assert_eq!(text(&provider.resolve().await.unwrap()), "entra-mock-token-1");
+    std::fs::write(&file, "another-canary").unwrap();
+    clock.advance(seconds(3_599));
+    assert!(provider.resolve().await.is_err(), "the file is read anew");
+}

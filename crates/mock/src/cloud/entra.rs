@@ -20,6 +20,7 @@ pub struct EntraApp {
     tenant: String,
     client_id: String,
     secret: BearerToken,
+    federated: Option<BearerToken>,
 }
 
 impl EntraApp {
@@ -30,7 +31,14 @@ impl EntraApp {
         client_secret: impl Into<String>,
     ) -> Self {
         let secret = BearerToken::new(client_secret);
-        Self { tenant: tenant.into(), client_id: client_id.into(), secret }
+        Self { tenant: tenant.into(), client_id: client_id.into(), secret, federated: None }
+    }
+
+    /// Trusts that token of another issuer as well (workload identity federation).
+    #[must_use]
+    pub fn trusting(mut self, token: impl Into<String>) -> Self {
+        self.federated = Some(BearerToken::new(token));
+        self
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -44,7 +52,8 @@ impl EntraApp {
 }
 
 /// The fields that the flow has. Entra ignores others; a client that sends them has a fault to find.
-const FIELDS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+const FIELDS: [&str; 6] =
+    ["grant_type", "client_id", "client_secret", "client_assertion_type", "client_assertion", "scope"];
 
 /// `POST /{tenant}/oauth2/v2.0/token`.
 pub(super) fn token(cloud: &Cloud, tenant: &str, request: &Recorded) -> Answer {
@@ -89,13 +98,7 @@ fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Prob
         700_016,
         "Application was not found in the directory.",
     ))?;
-    let secret = form.get("client_secret").ok_or(Problem::client(
-        7_000_218,
-        "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
-    ))?;
-    if secret != app.secret.expose() {
-        return Err(Problem::client(7_000_215, "Invalid client secret provided."));
-    }
+    prove(app, form.get("client_secret"), form.get("client_assertion_type"), form.get("client_assertion"))?;
     let one_resource = !scope.contains(' ') && scope.ends_with("/.default") && scope != "/.default";
     one_resource.then_some(()).ok_or(Problem::new(
         400,
@@ -103,6 +106,32 @@ fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Prob
         1_002_012,
         "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.",
     ))
+}
+
+fn prove(
+    app: &EntraApp,
+    secret: Option<&str>,
+    assertion_type: Option<&str>,
+    assertion: Option<&str>,
+) -> Result<(), Problem> {
+    match (secret, assertion_type, assertion) {
+        (Some(secret), None, None) if secret == app.secret.expose() => Ok(()),
+        (Some(_), None, None) => Err(Problem::client(7_000_215, "Invalid client secret provided.")),
+        (None, Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"), Some(token)) => {
+            if app.federated.as_ref().is_some_and(|trusted| trusted.expose() == token) {
+                Ok(())
+            } else if token.starts_with("expired") {
+                Err(Problem::client(700_024, "Client assertion is not within its valid time range."))
+            } else {
+                Err(Problem::client(700_213, "No matching federated identity record found."))
+            }
+        }
+        (None, None, None) => Err(Problem::client(
+            7_000_218,
+            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+        )),
+        _ => Err(Problem::request(90_014, "A client proves who it is in one way, and in full.")),
+    }
 }
 
 struct Problem {
