@@ -67,7 +67,7 @@ fn binary() -> Result<Command> {
     Ok(Command::new(built.canonicalize().map_err(|error| format!("{}: {error}", built.display()))?))
 }
 
-/// Runs the README's quick start as it stands there, with the binary that is built already.
+/// Runs the README's quick start, with the binary that is built already.
 fn run_readme(folder: &Path) -> Result {
     let text = fs::read_to_string(sh::root().join("README.md"))
         .map_err(|error| format!("README.md: {error}; it has to show the quick start"))?;
@@ -75,7 +75,9 @@ fn run_readme(folder: &Path) -> Result {
         .ok_or("README.md has no code block with `cargo run --release -- quickstart`; show it there")?;
     let working = folder.join("readme");
     fs::create_dir(&working)?;
-    sh::run(binary()?.args(arguments.split_whitespace()).arg("--once").current_dir(working))
+    // To its end, and on a free port: the usual one may be taken on this machine.
+    let more = ["--once", "--listen", "127.0.0.1:0"];
+    sh::run(binary()?.args(arguments.split_whitespace()).args(more).current_dir(working))
 }
 
 /// The program's arguments in the fenced block that shows the quick start.
