@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::BoxError;
@@ -17,6 +17,13 @@ use crate::BoxError;
 pub enum Credential {
     /// `Authorization: Bearer …` (RFC 6750).
     BearerToken(SecretString),
+    /// `Authorization: Bearer …`, which the vendor takes only together with these headers.
+    BearerTokenWith {
+        /// The token.
+        token: SecretString,
+        /// What goes with it; nothing secret.
+        headers: Vec<CompanionHeader>,
+    },
     /// A key in a header of the vendor's own: `x-api-key`, `api-key`, `x-goog-api-key`.
     ApiKey {
         /// The header that carries it.
@@ -35,6 +42,19 @@ pub enum Credential {
     },
 }
 
+/// A header without which a vendor does not take a token as it is meant: the project that pays, the
+/// version of a protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompanionHeader {
+    /// Its name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: HeaderValue,
+    /// Whether the value is one element of a list (RFC 9110 section 5.6.1), to which a request may bring
+    /// others of its own. If not, it replaces what a request brings.
+    pub is_element: bool,
+}
+
 impl PartialEq for Credential {
     /// Whether both would authenticate the same way. Decides only whether a refused credential has
     /// been replaced; both sides are our own, so the time it takes tells a caller nothing.
@@ -42,6 +62,10 @@ impl PartialEq for Credential {
         let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
         match (self, other) {
             (Self::BearerToken(a), Self::BearerToken(b)) => same(a, b),
+            (
+                Self::BearerTokenWith { token: a, headers: ha },
+                Self::BearerTokenWith { token: b, headers: hb },
+            ) => same(a, b) && ha == hb,
             (Self::ApiKey { header: ha, value: a }, Self::ApiKey { header: hb, value: b }) => {
                 ha == hb && same(a, b)
             }
@@ -61,13 +85,46 @@ impl PartialEq for Credential {
     }
 }
 
-/// A credential and when it ends. `None`: it has no end of its own.
+/// A credential, when it ends, and what is known about it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Issued {
     /// The credential.
     pub credential: Credential,
-    /// The instant from which the issuer no longer honours it.
+    /// The instant from which the issuer no longer honours it. `None`: it has no end of its own.
     pub expires_at: Option<SystemTime>,
+    /// So long before the end a replacement can be had at the earliest, where the issuer hands out the
+    /// same one until then. `None`: any time.
+    pub refresh_margin: Option<Duration>,
+    /// Which source answered, for a person to read, such as `EC2 instance metadata`.
+    pub source: Option<String>,
+    /// Whom the credential stands for, as the issuer names it: a role, a service account, an application.
+    pub subject: Option<String>,
+}
+
+impl Issued {
+    /// A credential, and when it ends if it has an end of its own.
+    pub fn new(credential: Credential, expires_at: impl Into<Option<SystemTime>>) -> Self {
+        Self { credential, expires_at: expires_at.into(), refresh_margin: None, source: None, subject: None }
+    }
+
+    /// The same, not to be replaced sooner than `margin` before its end.
+    #[must_use]
+    pub fn with_refresh_margin(self, margin: Duration) -> Self {
+        Self { refresh_margin: Some(margin), ..self }
+    }
+
+    /// The same, answered by that source.
+    #[must_use]
+    pub fn from_source(self, source: impl Into<String>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The same, standing for that subject.
+    #[must_use]
+    pub fn for_subject(self, subject: impl Into<String>) -> Self {
+        Self { subject: Some(subject.into()), ..self }
+    }
 }
 
 /// What a caller of this library holds: always answers with a credential that works now.
@@ -108,6 +165,20 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     async fn fetch(&self) -> Result<Issued, CredentialError>;
 }
 
+#[async_trait]
+impl<S: CredentialSource + ?Sized> CredentialSource for Box<S> {
+    async fn fetch(&self) -> Result<Issued, CredentialError> {
+        (**self).fetch().await
+    }
+}
+
+#[async_trait]
+impl<S: CredentialSource + ?Sized> CredentialSource for Arc<S> {
+    async fn fetch(&self) -> Result<Issued, CredentialError> {
+        (**self).fetch().await
+    }
+}
+
 /// Why there is no credential, by what can be done about it.
 ///
 /// The `source` holds at most a status and the issuer's parsed error code, never a response body:
@@ -144,6 +215,7 @@ mod tests {
         let secret = || SecretString::from("canary-7f3a");
         let all = [
             Credential::BearerToken(secret()),
+            Credential::BearerTokenWith { token: secret(), headers: Vec::new() },
             Credential::ApiKey { header: HeaderName::from_static("x-api-key"), value: secret() },
             Credential::AwsCredentials {
                 access_key_id: secret(),

@@ -16,7 +16,9 @@ pub mod vectors;
 pub use audit::{AuditEvent, AuditFull, AuditSink, Outcome, Reason, Trail};
 pub use authn::{AuthError, Authenticator};
 pub use clock::{Clock, SystemClock};
-pub use credential::{Credential, CredentialError, CredentialProvider, CredentialSource, Issued};
+pub use credential::{
+    CompanionHeader, Credential, CredentialError, CredentialProvider, CredentialSource, Issued,
+};
 pub use dialect::{CallHead, Dialect};
 pub use grant::{
     Action, Allow, Confirmation, Denied, Grant, GrantRequest, Limit, Pattern, Permit, TierName, Wider,

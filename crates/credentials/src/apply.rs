@@ -1,8 +1,8 @@
 //! A credential, put into the headers of a request.
 
 use ::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use portunus_auth_core::Credential;
 use portunus_auth_core::secret::{ExposeSecret, SecretString};
+use portunus_auth_core::{CompanionHeader, Credential};
 
 /// Why a credential could not be put into a header. Never holds its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,11 +25,37 @@ pub enum ApplyError {
 pub fn apply(credential: &Credential, headers: &mut HeaderMap) -> Result<(), ApplyError> {
     let (name, value) = match credential {
         Credential::BearerToken(token) => (AUTHORIZATION, sensitive("Bearer ", token)?),
+        Credential::BearerTokenWith { token, headers: companions } => {
+            let value = sensitive("Bearer ", token)?;
+            for companion in companions {
+                accompany(companion, headers);
+            }
+            (AUTHORIZATION, value)
+        }
         Credential::ApiKey { header, value } => (HeaderName::clone(header), sensitive("", value)?),
         _ => return Err(ApplyError::NeedsSigning),
     };
     headers.insert(name, value);
     Ok(())
+}
+
+/// Replaces the header, or joins its elements to one line: not every vendor reads several.
+fn accompany(companion: &CompanionHeader, headers: &mut HeaderMap) {
+    let CompanionHeader { name, value, is_element } = companion;
+    if !is_element || !headers.contains_key(name) {
+        headers.insert(name, value.clone());
+        return;
+    }
+    let mut all = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let is_there = |line: &&[u8]| line.split(|&b| b == b',').any(|e| e.trim_ascii() == value.as_bytes());
+    if all.iter().any(is_there) {
+        return;
+    }
+    all.push(value.as_bytes());
+    let all = all.join(&b", "[..]);
+    if let Ok(joined) = HeaderValue::from_bytes(&all) {
+        headers.insert(name, joined);
+    }
 }
 
 fn sensitive(scheme: &str, secret: &SecretString) -> Result<HeaderValue, ApplyError> {
@@ -63,6 +89,34 @@ mod tests {
         assert_eq!(all, ["Bearer canary-1"]);
         assert!(all[0].is_sensitive());
         assert!(!format!("{headers:?}").contains("canary"));
+    }
+
+    #[test]
+    fn companions_replace_or_join_what_was_there() {
+        let companion = |name, value, is_element| CompanionHeader {
+            name: HeaderName::from_static(name),
+            value: HeaderValue::from_static(value),
+            is_element,
+        };
+        let credential = Credential::BearerTokenWith {
+            token: "canary-3".into(),
+            headers: vec![companion("x-project", "ours", false), companion("x-beta", "new", true)],
+        };
+        let joined = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-project", HeaderValue::from_static("theirs"));
+                headers.append("x-beta", HeaderValue::from_static(line));
+            }
+            apply(&credential, &mut headers).unwrap();
+            assert_eq!(headers[AUTHORIZATION], "Bearer canary-3");
+            assert_eq!(headers.get_all("x-project").iter().collect::<Vec<_>>(), ["ours"]);
+            let all: Vec<_> = headers.get_all("x-beta").iter().map(|v| v.to_str().unwrap()).collect();
+            all.join("|")
+        };
+        assert_eq!(joined(&[]), "new");
+        assert_eq!(joined(&["a,b", "c"]), "a,b, c, new");
+        assert_eq!(joined(&["a, new", "c"]), "a, new|c");
     }
 
     #[test]

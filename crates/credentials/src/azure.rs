@@ -155,14 +155,13 @@ impl AzureAdSource {
         };
         let form = form.field("grant_type", "client_credentials").field("scope", &self.scope);
         let asked = self.clock.now();
-        let token = self.http.post_form(url, form, asked).await?.token_or(|error, retry_after| {
-            *expired = error.codes.contains(&ASSERTION_EXPIRED);
-            classify(error, retry_after)
-        })?;
-        Ok(Issued {
-            credential: Credential::BearerToken(token.access_token),
-            expires_at: Some(asked + token.expires_in),
-        })
+        let token = self.http.post(url).form(form).idempotent().send(asked).await?.token_or(
+            |error, retry_after| {
+                *expired = error.codes.contains(&ASSERTION_EXPIRED);
+                classify(error, retry_after)
+            },
+        )?;
+        Ok(Issued::new(Credential::BearerToken(token.access_token), asked + token.expires_in))
     }
 }
 

@@ -42,6 +42,7 @@ impl CredentialSource for Chain {
         for (name, source) in &self.links {
             match source.fetch().await {
                 Err(CredentialError::NotConfigured) => tracing::trace!(source = %name, "not configured"),
+                Ok(issued) if issued.source.is_none() => return Ok(issued.from_source(name)),
                 answer => return answer,
             }
         }

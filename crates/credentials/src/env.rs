@@ -56,7 +56,7 @@ impl fmt::Debug for EnvSource {
 impl CredentialSource for EnvSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let token = set(&*self.environment, &self.variable).ok_or(CredentialError::NotConfigured)?;
-        Ok(Issued { credential: Credential::BearerToken(SecretString::from(token)), expires_at: None })
+        Ok(Issued::new(Credential::BearerToken(SecretString::from(token)), None))
     }
 }
 
@@ -65,4 +65,15 @@ pub(crate) fn set(environment: &dyn SecretSource, variable: &str) -> Option<Stri
     let text = environment.env(variable)?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// What was not set when the configuration was read.
+#[derive(Debug)]
+pub(crate) struct NotSet;
+
+#[async_trait]
+impl CredentialSource for NotSet {
+    async fn fetch(&self) -> Result<Issued, CredentialError> {
+        Err(CredentialError::NotConfigured)
+    }
 }

@@ -38,7 +38,7 @@ impl CredentialSource for FileSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let expires_at = Some(self.clock.now() + TRUSTED_FOR);
         let token = read(self.path.clone()).await?.map_err(unreadable)?;
-        Ok(Issued { credential: Credential::BearerToken(token), expires_at })
+        Ok(Issued::new(Credential::BearerToken(token), expires_at))
     }
 }
 

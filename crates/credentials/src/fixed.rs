@@ -43,6 +43,6 @@ impl CredentialProvider for StaticTokenProvider {
 #[async_trait]
 impl CredentialSource for StaticTokenProvider {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
-        Ok(Issued { credential: (*self.0).clone(), expires_at: None })
+        Ok(Issued::new((*self.0).clone(), None))
     }
 }

@@ -11,6 +11,8 @@ mod file;
 mod fixed;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(any(feature = "azure-auth", feature = "vertex-auth"))]
+mod jwt;
 #[cfg(feature = "bedrock-auth")]
 mod sign;
 #[cfg(feature = "http")]
@@ -23,7 +25,7 @@ pub use apply::{ApplyError, apply};
 pub use azure::{AzureAdCredentialProvider, AzureAdSource};
 pub use cached::{Cached, RefreshPolicy};
 pub use chain::{Chain, NoneConfigured};
-pub use config::ProviderConfig;
+pub use config::{AzureSecretConfig, AzureWorkloadConfig, ProviderConfig};
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;
 pub use fixed::StaticTokenProvider;
@@ -35,4 +37,6 @@ pub use token::{IssuerError, Token};
 pub use web_identity::{StsError, WebIdentityCredentialProvider, WebIdentitySource};
 
 pub use portunus_auth_core::secret::SecretString;
-pub use portunus_auth_core::{Credential, CredentialError, CredentialProvider, CredentialSource, Issued};
+pub use portunus_auth_core::{
+    CompanionHeader, Credential, CredentialError, CredentialProvider, CredentialSource, Issued,
+};

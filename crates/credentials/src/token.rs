@@ -7,7 +7,6 @@ use ::http::StatusCode;
 use portunus_auth_core::CredentialError;
 use portunus_auth_core::secret::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::http::Answer;
@@ -106,14 +105,8 @@ impl Answer {
             .map_err(|why| CredentialError::Unavailable { retry_after: self.retry_after, source: why.into() })
     }
 
-    /// Without the parser's error, which would quote the text; an array is not taken for an object.
-    fn object<T: DeserializeOwned>(&self) -> Option<T> {
-        let is_object = self.body.trim_ascii_start().starts_with(b"{");
-        is_object.then(|| serde_json::from_slice(&self.body).ok()).flatten()
-    }
-
     fn parsed(&self) -> Result<Token, Misunderstood> {
-        let reply: TokenReply = self.object().ok_or(Misunderstood::NotAToken)?;
+        let reply: TokenReply = self.json().ok_or(Misunderstood::NotAToken)?;
         // RFC 6749 §7.1: a token of a type that is not understood must not be used.
         if reply.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
             return Err(Misunderstood::TokenType);
@@ -126,7 +119,7 @@ impl Answer {
     }
 
     fn refusal(&self) -> IssuerError {
-        let reply: ErrorReply = self.object().unwrap_or_default();
+        let reply: ErrorReply = self.json().unwrap_or_default();
         // Letters and `_` only: an issuer that put a secret where its code belongs is not repeated.
         let is_code = |text: &&str| {
             (1..=LONGEST_CODE).contains(&text.len())
@@ -180,12 +173,13 @@ impl IssuerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::http::HeaderMap;
     use portunus_auth_core::secret::ExposeSecret;
     use proptest::prelude::*;
 
     fn answer(status: u16, body: &str) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
-        Answer { status, retry_after: None, body: body.as_bytes().to_vec() }
+        Answer { status, retry_after: None, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }
     }
 
     fn life(expires_in: &str) -> Option<u64> {
@@ -289,7 +283,8 @@ mod tests {
             let nested = serde_json::json!({ "error": { &field: echo }, "error_codes": [echo] });
             let flat = serde_json::json!({ &field: echo });
             for body in [bytes, nested.to_string().into_bytes(), flat.to_string().into_bytes()] {
-                let answer = Answer { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body };
+                let status = StatusCode::from_u16(status).unwrap();
+                let answer = Answer { status, retry_after: None, headers: HeaderMap::new(), body };
                 let shown = format!("{:?}", answer.token());
                 prop_assert!(!shown.contains("canary"), "{}", shown);
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ::http::StatusCode;
+use ::http::header::ACCEPT;
 use async_trait::async_trait;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
@@ -120,7 +121,8 @@ impl WebIdentitySource {
             .field("RoleArn", &self.role_arn)
             .field("RoleSessionName", &self.session_name)
             .secret("WebIdentityToken", &read_token(&self.token_file).await?);
-        let answer = self.http.post_form_for(url, form, "text/xml", self.clock.now()).await?;
+        let request = self.http.post(url).header(ACCEPT, "text/xml").form(form).idempotent();
+        let answer = request.send(self.clock.now()).await?;
         if answer.status.is_success() {
             let unavailable = |source: NotKeys| CredentialError::Unavailable {
                 retry_after: answer.retry_after,
@@ -176,14 +178,12 @@ fn keys(body: &[u8]) -> Option<Issued> {
         let text = |name| child(keys, name)?.text().map(str::trim).filter(|text| !text.is_empty());
         let secret = |name| text(name).map(SecretString::from);
         let expires_at: SystemTime = humantime::parse_rfc3339(text("Expiration")?).ok()?;
-        Some(Issued {
-            credential: Credential::AwsCredentials {
-                access_key_id: secret("AccessKeyId")?,
-                secret_access_key: secret("SecretAccessKey")?,
-                session_token: Some(secret("SessionToken")?),
-            },
-            expires_at: Some(expires_at),
-        })
+        let credential = Credential::AwsCredentials {
+            access_key_id: secret("AccessKeyId")?,
+            secret_access_key: secret("SecretAccessKey")?,
+            session_token: Some(secret("SessionToken")?),
+        };
+        Some(Issued::new(credential, expires_at))
     })
 }
 

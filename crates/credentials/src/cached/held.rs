@@ -71,7 +71,8 @@ impl Held {
         if life < SHORTEST_LIFE || got.reached(ends) {
             return None;
         }
-        let margin = policy.margin.min(life / 2).mul_f64(share_of_margin);
+        let margin = issued.refresh_margin.map_or(policy.margin, |margin| margin.min(policy.margin));
+        let margin = margin.min(life / 2).mul_f64(share_of_margin);
         let not_before = got.steady.saturating_add(policy.min_refetch);
         Some(Self { credential, times: Some(Times { due: ends.minus(margin), not_before, ends }) })
     }
@@ -103,10 +104,7 @@ mod tests {
     }
 
     fn held(asked: Moment, life: u64, share: f64) -> Option<Held> {
-        let issued = Issued {
-            credential: Credential::BearerToken("t".into()),
-            expires_at: Some(asked.wall + Duration::from_secs(life)),
-        };
+        let issued = Issued::new(Credential::BearerToken("t".into()), asked.wall + Duration::from_secs(life));
         Held::new(issued, asked, asked, &RefreshPolicy::default(), share)
     }
 
@@ -141,10 +139,8 @@ mod tests {
     fn a_life_that_is_over_or_of_no_use_is_refused() {
         let asked = moment(1_000, 0);
         assert!(held(asked, 0, 1.0).is_none());
-        let issued = |at: Duration| Issued {
-            credential: Credential::BearerToken("t".into()),
-            expires_at: Some(SystemTime::UNIX_EPOCH + at),
-        };
+        let issued =
+            |at: Duration| Issued::new(Credential::BearerToken("t".into()), SystemTime::UNIX_EPOCH + at);
         let policy = RefreshPolicy::default();
         let in_the_past = issued(Duration::from_secs(999));
         assert!(Held::new(in_the_past, asked, asked, &policy, 1.0).is_none());
@@ -157,7 +153,7 @@ mod tests {
     #[test]
     fn the_end_of_time_is_an_end() {
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
-        let issued = Issued { credential: Credential::BearerToken("t".into()), expires_at: Some(last) };
+        let issued = Issued::new(Credential::BearerToken("t".into()), last);
         let asked = moment(0, u64::MAX);
         let held = Held::new(issued, asked, asked, &RefreshPolicy::default(), 1.0).unwrap();
         assert!(held.is_fresh(moment(5, u64::MAX - 1_000)));

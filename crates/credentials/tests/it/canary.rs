@@ -58,7 +58,8 @@ async fn exercise(provider: &dyn CredentialProvider) -> String {
 async fn azure(answer: ResponseTemplate) -> String {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer).mount(&server).await;
-    let http = Http::with_timeouts(Duration::from_millis(300), Duration::from_millis(300));
+    let http = Http::with_timeouts(Duration::from_millis(300), Duration::from_millis(300))
+        .with_attempts(2, Duration::ZERO);
     let provider = AzureAdCredentialProvider::new("contoso", "app", "canary-client-secret".into())
         .with_authority(server.uri().parse().unwrap())
         .with_http(http);

@@ -87,7 +87,8 @@ async fn every_fault_is_unavailable_and_passes() {
         (status(503, None), 5),
         (status(429, Some(seconds(30))), 30),
     ] {
-        let http = Http::with_timeouts(seconds(5), Duration::from_millis(500));
+        let http =
+            Http::with_timeouts(seconds(5), Duration::from_millis(500)).with_attempts(1, Duration::ZERO);
         let provider = f.good().with_http(http);
         f.cloud.fail_next(1, fault.clone());
         let before = f.cloud.count(&f.path);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portunus_auth_core::Clock;
 use portunus_credentials::CredentialError;
-use portunus_credentials::http::{Answer, Form, Http};
+use portunus_credentials::http::{Answer, Form, Http, Json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
@@ -18,7 +18,8 @@ const SECRET: &str = "canary-s3cret";
 async fn post(url: &str) -> Result<Answer, CredentialError> {
     let http = Http::with_timeouts(Duration::from_millis(500), Duration::from_millis(500));
     let url: Url = url.parse().unwrap();
-    let answer = http.post_form(&url, Form::default().secret("s", &SECRET.into()), clock().now()).await;
+    let request = http.post(&url).form(Form::default().secret("s", &SECRET.into()));
+    let answer = request.send(clock().now()).await;
     if let Err(error) = &answer {
         assert!(!everything(error).contains("canary"), "{error:?}");
     }
@@ -64,7 +65,7 @@ async fn a_form_is_encoded_and_sent_once() {
         .await;
     let form = Form::default().field("a", "x y&z").secret("s", &"p+q=".into());
     let url = server.uri().parse().unwrap();
-    let answer = Http::default().post_form(&url, form, clock().now()).await.unwrap();
+    let answer = Http::default().post(&url).form(form).send(clock().now()).await.unwrap();
     assert_eq!(answer.token().unwrap().expires_in, Duration::from_secs(60));
     assert!(!format!("{answer:?}").contains("access_token"));
 }
@@ -139,4 +140,69 @@ async fn a_failure_says_its_status_even_if_its_body_breaks_off() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_may_be_repeated_is_asked_again_while_the_issuer_is_busy() {
+    let http = Http::default().with_attempts(3, Duration::ZERO);
+    for (status, idempotent, retry_after, requests) in [
+        (503, true, None, 3),
+        (503, false, None, 1),
+        (429, true, Some("7"), 1),
+        (408, true, None, 3),
+        (404, true, None, 1),
+        (200, true, None, 1),
+    ] {
+        let server = MockServer::start().await;
+        let mut answer = ResponseTemplate::new(status);
+        if let Some(seconds) = retry_after {
+            answer = answer.insert_header("retry-after", seconds);
+        }
+        Mock::given(any()).respond_with(answer).expect(requests).mount(&server).await;
+        let url = server.uri().parse().unwrap();
+        let request = http.get(&url);
+        let request = if idempotent { request.idempotent() } else { request };
+        assert_eq!(request.send(clock().now()).await.unwrap().status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_only_for_what_may_be_repeated() {
+    let http = Http::default().with_attempts(3, Duration::ZERO);
+    for (idempotent, connections) in [(true, 3), (false, 1)] {
+        let (url, count) = raw(Vec::new(), true).await;
+        let url = url.parse().unwrap();
+        let request = http.put(&url);
+        let request = if idempotent { request.idempotent() } else { request };
+        assert!(is_unavailable(request.send(clock().now()).await));
+        assert_eq!(count.load(Ordering::SeqCst), connections);
+    }
+}
+
+#[tokio::test]
+async fn headers_and_json_are_sent_as_given() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(header("content-type", "application/json"))
+        .and(header("accept", "text/xml"))
+        .and(header("authorization", "Basic dXNlcjpjYW5hcnktczNjcmV0"))
+        .and(body_string(r#"{"n":1,"s":"canary-s3cret"}"#))
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let url = server.uri().parse().unwrap();
+    let json = Json::default().field("n", 1).secret("s", &SECRET.into());
+    let request = Http::default().post(&url).header(http::header::ACCEPT, "text/xml").json(json);
+    let answer = request.basic("user", &SECRET.into()).send(clock().now()).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 204);
+}
+
+#[tokio::test]
+async fn what_no_header_can_carry_is_not_sent() {
+    let url = "http://127.0.0.1:1/".parse().unwrap();
+    let request = Http::default().get(&url).bearer(&"canary\r\nx: y".into());
+    let error = request.send(clock().now()).await.unwrap_err();
+    assert!(matches!(error, CredentialError::Invalid(_)), "{error:?}");
+    assert!(!everything(&error).contains("canary"));
 }

@@ -102,7 +102,7 @@ impl CredentialSource for Source {
 }
 
 pub(crate) fn issued(token: &str, expires_at: Option<SystemTime>) -> Issued {
-    Issued { credential: Credential::BearerToken(token.into()), expires_at }
+    Issued::new(Credential::BearerToken(token.into()), expires_at)
 }
 
 pub(crate) fn unavailable(retry_after: Option<u64>) -> CredentialError {

@@ -95,14 +95,16 @@ async fn each_refusal_says_what_can_be_done() {
     f.write(TOKEN);
     for fault in [Fault::status(503), Fault::status(429), Fault::Malformed, Fault::Oversized] {
         f.cloud.fail_next(1, fault.clone());
-        let error = f.provider(ROLE).resolve().await.unwrap_err();
+        let once = Http::default().with_attempts(1, Duration::ZERO);
+        let error = f.provider(ROLE).with_http(once).resolve().await.unwrap_err();
         assert!(matches!(error, CredentialError::Unavailable { .. }), "{fault:?}: {error:?}");
     }
     f.cloud.fail_next(1, Fault::status(400));
     let error = f.provider(ROLE).resolve().await.unwrap_err();
     assert!(matches!(error, CredentialError::Invalid(_)), "{error:?}");
     f.cloud.fail_next(1, Fault::Hang);
-    let hasty = Http::with_timeouts(Duration::from_millis(100), Duration::from_millis(100));
+    let hasty = Http::with_timeouts(Duration::from_millis(100), Duration::from_millis(100))
+        .with_attempts(1, Duration::ZERO);
     let error = f.provider(ROLE).with_http(hasty).resolve().await.unwrap_err();
     assert!(matches!(error, CredentialError::Unavailable { .. }), "{error:?}");
     std::fs::remove_file(f.folder.path().join("token")).unwrap();

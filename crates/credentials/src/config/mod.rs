@@ -1,0 +1,166 @@
+//! `credential = { source = "…", … }`: which provider a configuration asks for.
+
+mod azure;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::http::HeaderName;
+use portunus_auth_core::secret::SecretString;
+use portunus_auth_core::{
+    Clock, ConfigProblem, CredentialProvider, CredentialSource, SecretRef, SecretSource,
+};
+use serde::Deserialize;
+
+use crate::env::{NotSet, set};
+use crate::{Cached, Chain, FileSource, StaticTokenProvider};
+
+pub use self::azure::{AzureSecretConfig, AzureWorkloadConfig};
+
+/// How to obtain a credential. Secrets are given by reference only.
+///
+/// Every source can be configured in every build; [`build`](Self::build) says which feature one needs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "source", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum ProviderConfig {
+    /// A bearer token that never changes.
+    StaticToken {
+        /// The token.
+        token: SecretRef,
+    },
+    /// A key in a header of the vendor's own.
+    ApiKey {
+        /// The header. `x-api-key` by default.
+        #[serde(default = "default_header")]
+        header: String,
+        /// The key.
+        key: SecretRef,
+    },
+    /// A bearer token in an environment variable, which has to be set, except in a chain.
+    Env {
+        /// The variable.
+        var: String,
+    },
+    /// A bearer token in a file that somebody else renews; see [`FileSource`].
+    File {
+        /// The file. It may appear later.
+        path: PathBuf,
+    },
+    /// The first of these that is configured; see [`Chain`].
+    Chain {
+        /// The sources, in order.
+        sources: Vec<ProviderConfig>,
+    },
+    /// Microsoft Entra ID with a client secret.
+    Azure(AzureSecretConfig),
+    /// Microsoft Entra ID with a federated token of another issuer.
+    AzureWorkloadIdentity(AzureWorkloadConfig),
+}
+
+fn default_header() -> String {
+    "x-api-key".to_owned()
+}
+
+/// What a vendor's part of the crate makes of its configuration, where that part is built in.
+macro_rules! vendor {
+    ($feature:literal, $config:ident, $source:expr) => {{
+        #[cfg(feature = $feature)]
+        let source = $source;
+        #[cfg(not(feature = $feature))]
+        let source: Result<Source, ConfigProblem> = {
+            let _ = $config;
+            let needs = concat!("this source needs a build with the feature `", $feature, "`");
+            Err(ConfigProblem::new("source", needs))
+        };
+        source?
+    }};
+}
+
+/// A source that has been checked; it fetches nothing before it is asked.
+type Source = Box<dyn CredentialSource>;
+
+impl ProviderConfig {
+    /// The provider: a fixed one, or the source in a [`Cached`]. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// A [`ConfigProblem`] at the key that is wrong.
+    pub fn build(
+        &self,
+        secrets: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
+        Ok(match self {
+            Self::StaticToken { .. } | Self::ApiKey { .. } => Arc::new(self.fixed(secrets)?),
+            Self::Env { var } => {
+                let token = secret("var", &SecretRef::Env(var.clone()), secrets)?;
+                Arc::new(StaticTokenProvider::new(token))
+            }
+            _ => Arc::new(Cached::new(self.source(secrets, clock.clone())?, clock)),
+        })
+    }
+
+    /// The source alone, without a cache.
+    ///
+    /// # Errors
+    /// A [`ConfigProblem`] at the key that is wrong.
+    pub fn source(&self, secrets: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Source, ConfigProblem> {
+        Ok(match self {
+            Self::StaticToken { .. } | Self::ApiKey { .. } => Box::new(self.fixed(secrets)?),
+            Self::Env { var } => match set(secrets, var) {
+                Some(token) => Box::new(StaticTokenProvider::new(token.into())),
+                None => Box::new(NotSet),
+            },
+            Self::File { path } => Box::new(FileSource::new(path, clock)),
+            Self::Chain { sources } => Box::new(chain(sources, secrets, &clock)?),
+            Self::Azure(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
+            Self::AzureWorkloadIdentity(config) => vendor!("azure-auth", config, config.source(clock)),
+        })
+    }
+
+    fn fixed(&self, secrets: &dyn SecretSource) -> Result<StaticTokenProvider, ConfigProblem> {
+        match self {
+            Self::ApiKey { header, key } => {
+                let header = HeaderName::try_from(header.as_str())
+                    .map_err(|_| ConfigProblem::new("header", "this cannot be a header's name"))?;
+                Ok(StaticTokenProvider::api_key(header, secret("key", key, secrets)?))
+            }
+            Self::StaticToken { token } => Ok(StaticTokenProvider::new(secret("token", token, secrets)?)),
+            _ => Err(ConfigProblem::new("source", "this source is not a fixed one")),
+        }
+    }
+
+    /// What the configuration calls the source.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::StaticToken { .. } => "static-token",
+            Self::ApiKey { .. } => "api-key",
+            Self::Env { .. } => "env",
+            Self::File { .. } => "file",
+            Self::Chain { .. } => "chain",
+            Self::Azure(_) => "azure",
+            Self::AzureWorkloadIdentity(_) => "azure-workload-identity",
+        }
+    }
+}
+
+fn chain(
+    sources: &[ProviderConfig],
+    secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
+) -> Result<Chain, ConfigProblem> {
+    let mut chain: Option<Chain> = None;
+    for (n, config) in sources.iter().enumerate() {
+        let below = |problem: ConfigProblem| problem.below(&format!("sources.{n}"));
+        let source = config.source(secrets, clock.clone()).map_err(below)?;
+        chain = Some(match chain {
+            Some(chain) => chain.then(config.name(), source),
+            None => Chain::first(config.name(), source),
+        });
+    }
+    chain.ok_or_else(|| ConfigProblem::new("sources", "a chain needs at least one source"))
+}
+
+fn secret(at: &str, from: &SecretRef, secrets: &dyn SecretSource) -> Result<SecretString, ConfigProblem> {
+    from.resolve(secrets).map_err(|error| ConfigProblem::new(at, error))
+}
