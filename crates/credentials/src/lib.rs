@@ -15,6 +15,7 @@ pub mod http;
 mod jwt;
 #[cfg(feature = "bedrock-auth")]
 mod sign;
+mod sync;
 #[cfg(feature = "http")]
 mod token;
 #[cfg(feature = "bedrock-auth")]

@@ -5,17 +5,16 @@ mod held;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use portunus_auth_core::{Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued};
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use self::failure::{Causes, Failure, retell};
 use self::held::{Held, Moment};
+use crate::sync::{ArcSwapOption, Handle, Mutex, MutexGuard, TryCurrentError, watch};
 
 /// When a [`Cached`] refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +85,7 @@ enum Answer {
 #[derive(Debug, thiserror::Error)]
 enum Unserved {
     #[error("refreshing a credential needs a tokio runtime")]
-    NoRuntime(#[source] tokio::runtime::TryCurrentError),
+    NoRuntime(#[source] TryCurrentError),
     #[error("the refresh ended before its time")]
     Crashed,
     #[error("the issued credential had expired on arrival")]
@@ -220,7 +219,7 @@ impl<S: CredentialSource> Shared<S> {
         if let Some(failure) = desk.failure.as_ref().filter(|failure| now < failure.until) {
             return Err(failure.told(now));
         }
-        let runtime = tokio::runtime::Handle::try_current().map_err(Unserved::NoRuntime)?;
+        let runtime = Handle::try_current().map_err(Unserved::NoRuntime)?;
         let (landing, flight) = watch::channel(None);
         desk.flight = Some(flight.clone());
         runtime.spawn(self.clone().refresh(landing).in_current_span());
