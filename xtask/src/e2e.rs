@@ -32,7 +32,7 @@ struct Ready {
 /// When a check failed, or a secret was found where none may be.
 pub(crate) fn run() -> Result {
     sh::run(&mut sh::command("cargo", &["build", "-p", "portunus"]))?;
-    let python = setup::python()?;
+    let python = setup::python("e2e-venv", setup::SDKS)?;
     let folder = sh::root().join("target/e2e");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;

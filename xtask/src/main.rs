@@ -5,6 +5,7 @@ mod ci;
 mod deny;
 mod e2e;
 mod features;
+mod interop;
 mod process;
 mod setup;
 mod sh;
@@ -28,6 +29,7 @@ cargo xtask COMMAND
   deny            licences, sources, duplicate and banned crates, advisories
   vectors [NAME]  the test vectors that live outside the repository; reports with NAME in their name
   e2e             the quick start, driven by the official SDKs, and a search for leaked secrets
+  interop         the same requests as the clouds' own libraries, checked against these
   bench           what the gateway costs a request, against calling the mock directly
 ";
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["vectors"] => vectors::run(None).map(drop),
         ["vectors", name] => vectors::run(Some(name)).map(drop),
         ["e2e"] => e2e::run(),
+        ["interop"] => interop::run(),
         ["bench"] => bench::run(),
         _ => {
             eprint!("{HELP}");

@@ -6,7 +6,16 @@ use std::process::Command;
 use crate::{Result, sh};
 
 /// The SDKs that the end-to-end test drives, pinned: a new version is a change to review.
-const SDKS: [&str; 2] = ["openai==3.54.0", "anthropic==2.12.0"];
+pub(crate) const SDKS: &[&str] = &["openai==3.54.0", "anthropic==2.12.0"];
+/// What the clouds' own libraries send is compared with, and moto's STS, which accepts or refuses.
+pub(crate) const ORACLES: &[&str] = &[
+    "botocore==1.44.5",
+    "cryptography==50.0.2",
+    "google-auth==2.62.2",
+    "moto[server]==5.2.5",
+    "msal==1.39.0",
+    "requests==2.34.2",
+];
 
 /// Installs `cargo NAME` from crates.io unless it is there.
 ///
@@ -20,15 +29,16 @@ pub(crate) fn cargo_tool(name: &str) -> Result {
     sh::run(&mut sh::command("cargo", &["install", "--locked", &format!("cargo-{name}")]))
 }
 
-/// The Python of a virtual environment below `target/` that holds the pinned SDKs; made on first use.
+/// The Python of a virtual environment of that name below `target/` that holds these packages; made on
+/// first use.
 ///
 /// # Errors
-/// When Python is missing and cannot be installed, or the SDKs cannot be fetched.
-pub(crate) fn python() -> Result<PathBuf> {
-    let folder = sh::root().join("target/e2e-venv");
+/// When Python is missing and cannot be installed, or the packages cannot be fetched.
+pub(crate) fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = sh::root().join("target").join(name);
     let python = folder.join("bin/python");
     let stamp = folder.join("installed");
-    let wanted = SDKS.join("\n");
+    let wanted = packages.join("\n");
     if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) && python.exists() {
         return Ok(python);
     }
@@ -37,7 +47,7 @@ pub(crate) fn python() -> Result<PathBuf> {
     }
     sh::run(sh::command("python3", &["-m", "venv", "--clear"]).arg(&folder))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
-    sh::run(Command::new(&python).args(pip).args(SDKS).current_dir(sh::root()))?;
+    sh::run(Command::new(&python).args(pip).args(packages).current_dir(sh::root()))?;
     std::fs::write(&stamp, wanted)?;
     Ok(python)
 }
