@@ -157,8 +157,7 @@ def botocore_imds():
 def botocore_endpoints():
     """Which host a region's STS is, as botocore's own rules have it; ours is seen on its way to a proxy."""
     outward, session = Ours(sys.argv[1], proxy=server.url), botocore.session.Session()
-    regions = [(region, fips) for region in ("us-east-1", "eu-central-1", "ap-southeast-2", "cn-north-1", "cn-northwest-1", "us-gov-west-1") for fips in (False, True)]
-    regions = [(region, fips) for region, fips in regions if not (fips and region.startswith(("cn-", "eu-", "ap-")))]
+    regions = [(region, fips) for region in ("us-east-1", "eu-central-1", "ap-southeast-2", "cn-north-1", "cn-northwest-1", "us-gov-west-1", "eusc-de-east-1", "us-iso-east-1") for fips in (False, True)]
     for region, fips in regions:
         options = botocore.config.Config(use_fips_endpoint=fips)
         client = session.create_client("sts", region_name=region, aws_access_key_id="a", aws_secret_access_key="b", config=options)

@@ -117,8 +117,14 @@ fn signed(request: &ToSign) -> Result<Value, Box<dyn Error>> {
     let now = ManualClock::at_unix(request.now).now();
     let hash = PayloadHash::of(request.body.as_bytes());
     let method = Method::from_bytes(request.method.as_bytes())?;
-    Signer::new(&request.region, &request.service)
-        .sign(&credential, &method, &uri, &mut headers, &hash, now)?;
+    Signer::new(&request.region, &request.service).sign(
+        &credential,
+        &method,
+        &uri,
+        &mut headers,
+        &hash,
+        now,
+    )?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Ok(json!({ "authorization": header("authorization"), "date": header("x-amz-date") }))
 }

@@ -62,7 +62,7 @@ impl Error for Retold {
 }
 
 /// An error and all its causes on one line, for a log.
-pub(super) struct Causes<'a>(pub(super) &'a (dyn Error + 'static));
+pub(crate) struct Causes<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use portunus_auth_core::{Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued};
 use tracing::Instrument;
 
-use self::failure::{Causes, Failure, retell};
+pub(crate) use self::failure::Causes;
+use self::failure::{Failure, retell};
 use self::held::{Held, Moment};
 use crate::sync::{ArcSwapOption, Handle, Mutex, MutexGuard, TryCurrentError, watch};
 

@@ -1,20 +1,28 @@
 //! `credential = { source = "…", … }`: which provider a configuration asks for.
 
+mod aws;
 mod azure;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::HeaderName;
+#[cfg(feature = "http")]
+use portunus_auth_core::CredentialError;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
     Clock, ConfigProblem, CredentialProvider, CredentialSource, SecretRef, SecretSource,
 };
 use serde::Deserialize;
 
+#[cfg(feature = "http")]
+use crate::cached::Causes;
 use crate::env::{NotSet, set};
 use crate::{Cached, Chain, FileSource, StaticTokenProvider};
 
+pub use self::aws::{
+    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, BedrockApiKeyConfig,
+};
 pub use self::azure::{AzureSecretConfig, AzureWorkloadConfig};
 
 /// How to obtain a credential. Secrets are given by reference only.
@@ -52,6 +60,18 @@ pub enum ProviderConfig {
         /// The sources, in order.
         sources: Vec<ProviderConfig>,
     },
+    /// Whatever a workload on AWS finds.
+    Aws(AwsConfig),
+    /// AWS keys from elsewhere.
+    AwsKeys(AwsKeysConfig),
+    /// A role's temporary keys, against an identity token in a file.
+    AwsWebIdentity(AwsWebIdentityConfig),
+    /// The keys of this container.
+    AwsContainer(AwsContainerConfig),
+    /// The keys of this EC2 instance.
+    AwsImds(AwsImdsConfig),
+    /// An API key of Amazon Bedrock.
+    BedrockApiKey(BedrockApiKeyConfig),
     /// Microsoft Entra ID with a client secret.
     Azure(AzureSecretConfig),
     /// Microsoft Entra ID with a federated token of another issuer.
@@ -113,6 +133,12 @@ impl ProviderConfig {
             },
             Self::File { path } => Box::new(FileSource::new(path, clock)),
             Self::Chain { sources } => Box::new(chain(sources, secrets, &clock)?),
+            Self::Aws(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
+            Self::AwsKeys(config) => vendor!("bedrock-auth", config, config.source(secrets)),
+            Self::AwsWebIdentity(config) => vendor!("bedrock-auth", config, config.source(clock)),
+            Self::AwsContainer(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
+            Self::AwsImds(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
+            Self::BedrockApiKey(config) => vendor!("bedrock-auth", config, config.source(secrets)),
             Self::Azure(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
             Self::AzureWorkloadIdentity(config) => vendor!("azure-auth", config, config.source(clock)),
         })
@@ -138,6 +164,12 @@ impl ProviderConfig {
             Self::Env { .. } => "env",
             Self::File { .. } => "file",
             Self::Chain { .. } => "chain",
+            Self::Aws(_) => "aws",
+            Self::AwsKeys(_) => "aws-keys",
+            Self::AwsWebIdentity(_) => "aws-web-identity",
+            Self::AwsContainer(_) => "aws-container",
+            Self::AwsImds(_) => "aws-imds",
+            Self::BedrockApiKey(_) => "bedrock-api-key",
             Self::Azure(_) => "azure",
             Self::AzureWorkloadIdentity(_) => "azure-workload-identity",
         }
@@ -163,4 +195,19 @@ fn chain(
 
 fn secret(at: &str, from: &SecretRef, secrets: &dyn SecretSource) -> Result<SecretString, ConfigProblem> {
     from.resolve(secrets).map_err(|error| ConfigProblem::new(at, error))
+}
+
+/// What the environment does not set up stays a source, for a chain to pass over.
+#[cfg(feature = "http")]
+fn if_set<S: CredentialSource>(source: Result<S, CredentialError>) -> Result<Source, ConfigProblem> {
+    match source {
+        Ok(source) => Ok(Box::new(source)),
+        Err(CredentialError::NotConfigured) => Ok(Box::new(NotSet)),
+        Err(error) => Err(at("source")(error)),
+    }
+}
+
+#[cfg(feature = "http")]
+fn at(place: &'static str) -> impl FnOnce(CredentialError) -> ConfigProblem {
+    move |error| ConfigProblem::new(place, Causes(&error))
 }

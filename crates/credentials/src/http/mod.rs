@@ -64,6 +64,19 @@ pub(crate) enum HttpError {
     TooLarge,
 }
 
+impl HttpError {
+    fn is_connect(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_connect())
+    }
+}
+
+/// Whether nobody answered at the address: what asks a metadata service does not run where there is one.
+#[cfg_attr(not(feature = "bedrock-auth"), expect(dead_code, reason = "for the clouds' metadata services"))]
+pub(crate) fn nobody_there(error: &CredentialError) -> bool {
+    let CredentialError::Unavailable { source, .. } = error else { return false };
+    source.downcast_ref::<HttpError>().is_some_and(HttpError::is_connect)
+}
+
 impl From<HttpError> for CredentialError {
     fn from(error: HttpError) -> Self {
         match error {

@@ -114,6 +114,8 @@ impl Request {
         for _ in 1..attempts {
             match self.once(client, now).await {
                 Ok(answer) if !self.is_passing(&answer) => return Ok(answer),
+                // A metadata service that is there takes the connection at once.
+                Err(error) if self.http.0.metadata && error.is_connect() => return Err(error.into()),
                 Err(error @ (HttpError::TooLarge | HttpError::Client(_))) => return Err(error.into()),
                 _ => {}
             }

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod alloc;
+#[cfg(feature = "bedrock-auth")]
+mod aws;
+#[cfg(feature = "bedrock-auth")]
+mod aws_config;
 #[cfg(feature = "azure-auth")]
 mod azure;
 mod cached;

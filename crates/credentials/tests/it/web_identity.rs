@@ -47,7 +47,7 @@ impl Fixture {
     }
 }
 
-fn keys(credential: &Credential) -> [String; 3] {
+pub(crate) fn keys(credential: &Credential) -> [String; 3] {
     let Credential::AwsCredentials { access_key_id, secret_access_key, session_token } = credential else {
         panic!("no AWS keys: {credential:?}");
     };

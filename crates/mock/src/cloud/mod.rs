@@ -1,5 +1,6 @@
 //! Cloud token services on one port: a cloud per file, a route per service.
 
+mod aws_metadata;
 mod entra;
 mod sts;
 
@@ -18,6 +19,7 @@ use crate::error::StartError;
 use crate::fault::Fault;
 use crate::host::{Bound, Host};
 
+pub use aws_metadata::{ContainerRole, InstanceRole};
 pub use entra::EntraApp;
 pub use sts::StsRole;
 
@@ -31,9 +33,25 @@ pub struct CloudBuilder {
     port: u16,
     entra: Vec<EntraApp>,
     sts: Vec<StsRole>,
+    containers: Vec<ContainerRole>,
+    instance: Option<InstanceRole>,
 }
 
 impl CloudBuilder {
+    /// Adds a container that gets AWS keys.
+    #[must_use]
+    pub fn container(mut self, role: ContainerRole) -> Self {
+        self.containers.push(role);
+        self
+    }
+
+    /// Serves the metadata of an EC2 instance.
+    #[must_use]
+    pub fn instance(mut self, role: InstanceRole) -> Self {
+        self.instance = Some(role);
+        self
+    }
+
     /// Adds a role that AWS STS gives keys for.
     #[must_use]
     pub fn sts(mut self, role: StsRole) -> Self {
@@ -77,6 +95,9 @@ impl CloudBuilder {
             desk: Desk::new(self.clock),
             entra: self.entra,
             sts: self.sts,
+            containers: self.containers,
+            instance: self.instance,
+            sessions: AtomicU64::new(0),
             lifetime: AtomicU64::new(LIFETIME.as_secs()),
             tokens: AtomicU64::new(0),
             traces: AtomicU64::new(0),
@@ -95,6 +116,10 @@ struct Cloud {
     desk: Desk,
     entra: Vec<EntraApp>,
     sts: Vec<StsRole>,
+    containers: Vec<ContainerRole>,
+    instance: Option<InstanceRole>,
+    /// Of the instance's metadata service.
+    sessions: AtomicU64,
     /// In seconds.
     lifetime: AtomicU64,
     tokens: AtomicU64,
@@ -103,6 +128,9 @@ struct Cloud {
 
 impl Cloud {
     fn answer(&self, request: &Recorded) -> Answer {
+        if let Some(answer) = aws_metadata::answer(self, request) {
+            return answer;
+        }
         let path: Vec<&str> = request.path().split('/').collect();
         match *path {
             ["", tenant, "oauth2", "v2.0", "token"] => entra::token(self, tenant, request),
@@ -125,7 +153,14 @@ pub struct MockCloud {
 impl MockCloud {
     /// A cloud to which services are added.
     pub fn builder() -> CloudBuilder {
-        CloudBuilder { clock: Arc::new(SystemClock), port: 0, entra: Vec::new(), sts: Vec::new() }
+        CloudBuilder {
+            clock: Arc::new(SystemClock),
+            port: 0,
+            entra: Vec::new(),
+            sts: Vec::new(),
+            containers: Vec::new(),
+            instance: None,
+        }
     }
 
     /// The address, such as `http://127.0.0.1:12345`: Entra's authority, for one.

@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ::http::header::{AUTHORIZATION, HOST};
+use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use aws_credential_types::Credentials;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::http_request::{
-    PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningInstructions, SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 use portunus_auth_core::secret::{ExposeSecret, SecretString};
 use portunus_auth_core::{BoxError, Credential};
+use url::{Url, form_urlencoded};
 
 /// Signs requests to one service in one region.
 ///
@@ -84,33 +86,12 @@ impl Signer {
         body: &PayloadHash,
         now: SystemTime,
     ) -> Result<(), SignError> {
-        let identity = identity(credential)?.into();
-        let mut settings = SigningSettings::default();
-        settings.percent_encoding_mode = PercentEncodingMode::Double;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Enabled;
-        settings.session_token_mode = SessionTokenMode::Include;
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(&self.service)
-            .time(now)
-            .settings(settings)
-            .build()
-            .map_err(|error| SignError::Request(error.into()))?
-            .into();
+        let settings = SigningSettings::default();
         for name in SET_BY_SIGNING {
             headers.remove(name);
         }
-        let given = headers
-            .iter()
-            .map(|(name, value)| value.to_str().map(|value| (name.as_str(), value)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| SignError::Request(error.into()))?;
-        let body = SignableBody::Precomputed(body.0.clone());
-        let request = SignableRequest::new(method.as_str(), uri.to_string(), given.into_iter(), body)
-            .map_err(|error| SignError::Request(error.into()))?;
-        let signed = sign(request, &parameters).map_err(|error| SignError::Request(error.into()))?;
-        let (set, _) = signed.into_parts().0.into_parts();
+        let request = signable(method, uri, headers, body)?;
+        let (set, _) = self.signed(settings, credential, request, now)?.into_parts();
         for header in set {
             let mut value =
                 HeaderValue::from_str(header.value()).map_err(|error| SignError::Request(error.into()))?;
@@ -125,6 +106,80 @@ impl Signer {
         }
         Ok(())
     }
+}
+
+impl Signer {
+    /// The URI with the signature in its query, good until `expires_in` has passed: at most seven days, and
+    /// no longer than temporary credentials live. The request's headers, and `host`, have to be sent with
+    /// it as they are. Whoever has the URI can make the request, so it is a secret.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn presign(
+        &self,
+        credential: &Credential,
+        request: &Parts,
+        body: &PayloadHash,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SecretString, SignError> {
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(expires_in);
+        let Parts { method, uri, headers, .. } = request;
+        let signable = signable(method, uri, headers, body)?;
+        let (_, added) = self.signed(settings, credential, signable, now)?.into_parts();
+        let mut signed = Url::parse(&uri.to_string()).map_err(|error| SignError::Request(error.into()))?;
+        let mut query = signed.query().unwrap_or_default().to_owned();
+        for (name, value) in added {
+            let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            let separator = if query.is_empty() { "" } else { "&" };
+            let _ = write!(query, "{separator}{name}={}", encoded.replace('+', "%20"));
+        }
+        signed.set_query(Some(&query));
+        Ok(SecretString::from(String::from(signed)))
+    }
+
+    /// The headers and the query parameters that the signature adds.
+    fn signed(
+        &self,
+        mut settings: SigningSettings,
+        credential: &Credential,
+        request: SignableRequest<'_>,
+        now: SystemTime,
+    ) -> Result<SigningInstructions, SignError> {
+        settings.percent_encoding_mode = PercentEncodingMode::Double;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Enabled;
+        settings.session_token_mode = SessionTokenMode::Include;
+        let identity = identity(credential)?.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(&self.service)
+            .time(now)
+            .settings(settings)
+            .build()
+            .map_err(|error| SignError::Request(error.into()))?
+            .into();
+        let signed = sign(request, &parameters).map_err(|error| SignError::Request(error.into()))?;
+        Ok(signed.into_parts().0)
+    }
+}
+
+fn signable<'a>(
+    method: &'a Method,
+    uri: &Uri,
+    headers: &'a HeaderMap,
+    body: &PayloadHash,
+) -> Result<SignableRequest<'a>, SignError> {
+    let given = headers
+        .iter()
+        .map(|(name, value)| value.to_str().map(|value| (name.as_str(), value)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| SignError::Request(error.into()))?;
+    let body = SignableBody::Precomputed(body.0.clone());
+    SignableRequest::new(method.as_str(), uri.to_string(), given.into_iter(), body)
+        .map_err(|error| SignError::Request(error.into()))
 }
 
 /// What an earlier signature may have left behind.

@@ -10,8 +10,7 @@ use ::http::header::ACCEPT;
 use async_trait::async_trait;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
-    Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued, SecretSource,
-    SystemClock,
+    Clock, Credential, CredentialError, CredentialSource, Issued, SecretSource, SystemClock,
 };
 use roxmltree::{Document, Node};
 use url::Url;
@@ -21,7 +20,7 @@ use crate::file::read_token;
 use crate::http::{Answer, Form, Http, allowed};
 use crate::{Cached, ProcessEnv};
 
-const SESSION_NAME: &str = "portunus-session";
+pub(crate) const SESSION_NAME: &str = "portunus-session";
 
 /// Codes after which only a person can help: the role does not trust this identity, or the region is off.
 const REJECTED: [&str; 3] = ["AccessDenied", "MalformedPolicyDocument", "RegionDisabledException"];
@@ -95,7 +94,55 @@ impl WebIdentitySource {
         }
     }
 
-    fn url(&self) -> Result<Url, CredentialError> {
+    /// As these variables say: `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`; `AWS_ROLE_SESSION_NAME`
+    /// if it is not to be `portunus-session`; the region in `AWS_REGION`, then `AWS_DEFAULT_REGION`, then
+    /// `us-east-1`; STS's address in `AWS_ENDPOINT_URL_STS`, then `AWS_ENDPOINT_URL`, if it is not the
+    /// region's own, and that with `AWS_USE_FIPS_ENDPOINT=true`. A blank variable counts as unset.
+    ///
+    /// # Errors
+    /// `NotConfigured` if neither of the first two is set, `Invalid` if only one is, or an address is wrong.
+    pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
+        let (role, file) = match (set(env, "AWS_ROLE_ARN"), set(env, "AWS_WEB_IDENTITY_TOKEN_FILE")) {
+            (Some(role), Some(file)) => (role, file),
+            (None, None) => return Err(CredentialError::NotConfigured),
+            (None, _) => return Err(invalid(Misconfigured::Missing("AWS_ROLE_ARN"))),
+            (_, None) => return Err(invalid(Misconfigured::Missing("AWS_WEB_IDENTITY_TOKEN_FILE"))),
+        };
+        let session = set(env, "AWS_ROLE_SESSION_NAME").unwrap_or_else(|| SESSION_NAME.to_owned());
+        let region = set(env, "AWS_REGION").or_else(|| set(env, "AWS_DEFAULT_REGION"));
+        let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+        let mut source = WebIdentitySource::new(role, file, session, region, clock);
+        source.fips = set(env, "AWS_USE_FIPS_ENDPOINT").is_some_and(|fips| fips.eq_ignore_ascii_case("true"));
+        if let Some(endpoint) = set(env, "AWS_ENDPOINT_URL_STS").or_else(|| set(env, "AWS_ENDPOINT_URL")) {
+            source.endpoint = Some(Url::parse(&endpoint).map_err(|_| invalid(Misconfigured::Endpoint))?);
+        }
+        source.url()?;
+        Ok(source)
+    }
+
+    /// Another STS than the region's own; https, except on a loopback host.
+    #[must_use]
+    pub fn with_endpoint(self, endpoint: Url) -> Self {
+        Self { endpoint: Some(endpoint), ..self }
+    }
+
+    /// The region's FIPS endpoint.
+    #[must_use]
+    pub fn with_fips(self) -> Self {
+        Self { fips: true, ..self }
+    }
+
+    /// Shares an HTTP client, or sets other time limits.
+    #[must_use]
+    pub fn with_http(self, http: Http) -> Self {
+        Self { http, ..self }
+    }
+
+    /// Where STS is asked.
+    ///
+    /// # Errors
+    /// `Invalid` for a region that is none, or an address that may not be asked.
+    pub fn url(&self) -> Result<Url, CredentialError> {
         let url = match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
             None => {
@@ -103,9 +150,8 @@ impl WebIdentitySource {
                 if self.region.is_empty() || !self.region.chars().all(good) {
                     return Err(invalid(Misconfigured::Region));
                 }
-                let domain =
-                    if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                let service = if self.fips { "sts-fips" } else { "sts" };
+                let (domain, apart) = partition(&self.region);
+                let service = if self.fips && apart { "sts-fips" } else { "sts" };
                 let url = format!("https://{service}.{}.{domain}/", self.region);
                 Url::parse(&url).map_err(|_| invalid(Misconfigured::Endpoint))?
             }
@@ -132,6 +178,22 @@ impl WebIdentitySource {
         }
         Err(refusal(&answer))
     }
+}
+
+/// The domain of a region's partition, and whether FIPS has an endpoint of its own there.
+/// <https://docs.aws.amazon.com/general/latest/gr/sts.html>
+fn partition(region: &str) -> (&'static str, bool) {
+    const PARTITIONS: [(&str, &str, bool); 7] = [
+        ("cn-", "amazonaws.com.cn", true),
+        ("us-gov-", "amazonaws.com", false),
+        ("eusc-", "amazonaws.eu", true),
+        ("us-iso-", "c2s.ic.gov", true),
+        ("us-isob-", "sc2s.sgov.gov", true),
+        ("us-isof-", "csp.hci.ic.gov", true),
+        ("eu-isoe-", "cloud.adc-e.uk", true),
+    ];
+    let found = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
+    found.map_or(("amazonaws.com", true), |(_, domain, apart)| (domain, *apart))
 }
 
 fn invalid(why: Misconfigured) -> CredentialError {
@@ -183,7 +245,10 @@ fn keys(body: &[u8]) -> Option<Issued> {
             secret_access_key: secret("SecretAccessKey")?,
             session_token: Some(secret("SessionToken")?),
         };
-        Some(Issued::new(credential, expires_at))
+        let mut issued = Issued::new(credential, expires_at).from_source("AWS STS web identity");
+        let arn = child(root, "AssumeRoleWithWebIdentityResult").and_then(|of| child(of, "AssumedRoleUser"));
+        issued.subject = arn.and_then(|of| child(of, "Arn")?.text()).map(str::to_owned);
+        Some(issued)
     })
 }
 
@@ -238,30 +303,13 @@ impl WebIdentityCredentialProvider {
         Self::from_secrets(&ProcessEnv, Arc::new(SystemClock))
     }
 
-    /// As these variables say: `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`; `AWS_ROLE_SESSION_NAME`
-    /// if it is not to be `portunus-session`; the region in `AWS_REGION`, then `AWS_DEFAULT_REGION`, then
-    /// `us-east-1`; STS's address in `AWS_ENDPOINT_URL_STS`, then `AWS_ENDPOINT_URL`, if it is not the
-    /// region's own, and that with `AWS_USE_FIPS_ENDPOINT=true`. A blank variable counts as unset.
+    /// As [`WebIdentitySource::from_secrets`] says.
     ///
     /// # Errors
-    /// `NotConfigured` if neither of the first two is set, `Invalid` if only one is, or an address is wrong.
+    /// `NotConfigured` if neither of the required variables is set, `Invalid` if only one is, or an address
+    /// is wrong.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
-        let (role, file) = match (set(env, "AWS_ROLE_ARN"), set(env, "AWS_WEB_IDENTITY_TOKEN_FILE")) {
-            (Some(role), Some(file)) => (role, file),
-            (None, None) => return Err(CredentialError::NotConfigured),
-            (None, _) => return Err(invalid(Misconfigured::Missing("AWS_ROLE_ARN"))),
-            (_, None) => return Err(invalid(Misconfigured::Missing("AWS_WEB_IDENTITY_TOKEN_FILE"))),
-        };
-        let session = set(env, "AWS_ROLE_SESSION_NAME").unwrap_or_else(|| SESSION_NAME.to_owned());
-        let region = set(env, "AWS_REGION").or_else(|| set(env, "AWS_DEFAULT_REGION"));
-        let region = region.unwrap_or_else(|| "us-east-1".to_owned());
-        let mut source = WebIdentitySource::new(role, file, session, region, clock.clone());
-        source.fips = set(env, "AWS_USE_FIPS_ENDPOINT").is_some_and(|fips| fips.eq_ignore_ascii_case("true"));
-        if let Some(endpoint) = set(env, "AWS_ENDPOINT_URL_STS").or_else(|| set(env, "AWS_ENDPOINT_URL")) {
-            source.endpoint = Some(Url::parse(&endpoint).map_err(|_| invalid(Misconfigured::Endpoint))?);
-        }
-        source.url()?;
-        Ok(Self(Cached::new(source, clock)))
+        Ok(Self(Cached::new(WebIdentitySource::from_secrets(env, clock.clone())?, clock)))
     }
 
     /// Another STS than the region's own; https, except on a loopback host.
@@ -277,17 +325,4 @@ impl WebIdentityCredentialProvider {
     }
 }
 
-#[async_trait]
-impl CredentialProvider for WebIdentityCredentialProvider {
-    async fn resolve(&self) -> Result<Credential, CredentialError> {
-        self.0.resolve().await
-    }
-
-    fn held(&self) -> Option<Arc<Credential>> {
-        self.0.held()
-    }
-
-    fn invalidate(&self, refused: &Credential) {
-        self.0.invalidate(refused);
-    }
-}
+answers_from_its_cache!(WebIdentityCredentialProvider);

@@ -1,0 +1,22 @@
+//! Amazon Web Services: keys from wherever a workload gets them, and the signatures made with them.
+
+mod bedrock;
+mod container;
+mod default;
+mod document;
+mod imds;
+mod keys;
+mod sign;
+mod web_identity;
+
+pub use self::bedrock::BedrockApiKeySource;
+pub use self::container::ContainerSource;
+pub use self::default::AwsCredentialProvider;
+pub use self::document::MetadataError;
+pub use self::imds::InstanceMetadataSource;
+pub use self::keys::AwsKeysSource;
+pub use self::sign::{PayloadHash, SignError, Signer};
+pub use self::web_identity::{StsError, WebIdentityCredentialProvider, WebIdentitySource};
+
+pub(crate) use self::default::chain;
+pub(crate) use self::web_identity::SESSION_NAME;
