@@ -10,6 +10,8 @@ mod aws;
 mod azure;
 mod cached;
 mod chain;
+#[cfg(feature = "command")]
+mod command;
 mod config;
 mod env;
 mod file;
@@ -33,9 +35,11 @@ pub use aws::{
 pub use azure::{AzureAdCredentialProvider, AzureAdSource};
 pub use cached::{Cached, RefreshPolicy};
 pub use chain::{Chain, NoneConfigured};
+#[cfg(feature = "command")]
+pub use command::{CommandError, CommandSource};
 pub use config::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, AzureSecretConfig,
-    AzureWorkloadConfig, BedrockApiKeyConfig, ProviderConfig,
+    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, ProviderConfig,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;

@@ -2,6 +2,7 @@
 
 mod aws;
 mod azure;
+mod command;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use self::aws::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, BedrockApiKeyConfig,
 };
 pub use self::azure::{AzureSecretConfig, AzureWorkloadConfig};
+pub use self::command::CommandConfig;
 
 /// How to obtain a credential. Secrets are given by reference only.
 ///
@@ -55,6 +57,8 @@ pub enum ProviderConfig {
         /// The file. It may appear later.
         path: PathBuf,
     },
+    /// The credential that a program prints.
+    Command(CommandConfig),
     /// The first of these that is configured; see [`Chain`].
     Chain {
         /// The sources, in order.
@@ -133,6 +137,7 @@ impl ProviderConfig {
             },
             Self::File { path } => Box::new(FileSource::new(path, clock)),
             Self::Chain { sources } => Box::new(chain(sources, secrets, &clock)?),
+            Self::Command(config) => vendor!("command", config, config.source(clock)),
             Self::Aws(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
             Self::AwsKeys(config) => vendor!("bedrock-auth", config, config.source(secrets)),
             Self::AwsWebIdentity(config) => vendor!("bedrock-auth", config, config.source(clock)),
@@ -164,6 +169,7 @@ impl ProviderConfig {
             Self::Env { .. } => "env",
             Self::File { .. } => "file",
             Self::Chain { .. } => "chain",
+            Self::Command(_) => "command",
             Self::Aws(_) => "aws",
             Self::AwsKeys(_) => "aws-keys",
             Self::AwsWebIdentity(_) => "aws-web-identity",

@@ -11,6 +11,8 @@ mod azure;
 mod cached;
 #[cfg(feature = "azure-auth")]
 mod canary;
+#[cfg(all(unix, feature = "command"))]
+mod command;
 mod config;
 #[cfg(feature = "azure-auth")]
 mod entra;
