@@ -122,6 +122,7 @@ def equal(what, ours, theirs):
 
 def jwt(token):
     """Header and claims of a JWT, unverified."""
+    token = token.decode() if isinstance(token, bytes) else token
     header, claims, _ = token.split(".")
     read = lambda part: json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     return read(header), read(claims)

@@ -4,6 +4,7 @@ accepts our call or not. Loopback only.
     python outbound.py PATH-OF-THE-EXAMPLE-ask
 """
 import base64
+import datetime
 import json
 import os
 import random
@@ -383,13 +384,16 @@ def msal_certificate():
     def opened(form):
         form = dict(form)
         header, claims = jwt(form.pop("client_assertion"))
+        # msal pads the thumbprint and breaks the certificate's lines.
+        header["x5t#S256"] = header["x5t#S256"].rstrip("=")
+        header["x5c"] = ["".join(der.split()) for der in header["x5c"]]
         assert claims.pop("jti") and claims.pop("exp") > claims.pop("iat", claims.get("nbf", 0)), claims
         claims.pop("nbf", None)
         # The authority differs: ours is on this machine.
         claims["aud"] = urllib.parse.urlsplit(claims["aud"]).path
         return {**form, "header": header, "claims": claims}
 
-    both_post({"private_key": PEM, "public_certificate": public}, {"source": "azure-certificate", "certificate": file}, opened)
+    both_post({"private_key": PEM, "public_certificate": public}, {"source": "azure-certificate", "certificate": file, "send_chain": True}, opened)
 
 
 checks.check("botocore: SigV4", botocore_signs)

@@ -32,14 +32,18 @@ pub use aws::{
     WebIdentitySource,
 };
 #[cfg(feature = "azure-auth")]
-pub use azure::{AzureAdCredentialProvider, AzureAdSource};
+pub use azure::{
+    AzureAdCredentialProvider, AzureAdSource, AzureManagedIdentityProvider, AzureManagedIdentitySource,
+    ClientCertificate, ManagedIdentityId,
+};
 pub use cached::{Cached, RefreshPolicy};
 pub use chain::{Chain, NoneConfigured};
 #[cfg(feature = "command")]
 pub use command::{CommandError, CommandSource};
 pub use config::{
-    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, AzureSecretConfig,
-    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, ProviderConfig,
+    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig,
+    AzureCertificateConfig, AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig,
+    BedrockApiKeyConfig, CommandConfig, ProviderConfig,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;

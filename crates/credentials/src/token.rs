@@ -97,12 +97,18 @@ impl Answer {
         &self,
         classify: impl FnOnce(IssuerError, Option<Duration>) -> CredentialError,
     ) -> Result<Token, CredentialError> {
-        let refusal = self.refusal();
-        if !self.status.is_success() || refusal.error.is_some() {
+        if let Some(refusal) = self.refused() {
             return Err(classify(refusal, self.retry_after));
         }
         self.parsed()
             .map_err(|why| CredentialError::Unavailable { retry_after: self.retry_after, source: why.into() })
+    }
+
+    /// What the issuer said instead of issuing something: its status is no success, or its body an error
+    /// nevertheless.
+    pub fn refused(&self) -> Option<IssuerError> {
+        let refusal = self.refusal();
+        (!self.status.is_success() || refusal.error.is_some()).then_some(refusal)
     }
 
     fn parsed(&self) -> Result<Token, Misunderstood> {

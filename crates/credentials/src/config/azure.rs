@@ -37,15 +37,49 @@ pub struct AzureWorkloadConfig {
     pub authority: Option<String>,
 }
 
+/// Microsoft Entra ID with a client certificate. Needs the feature `azure-auth`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AzureCertificateConfig {
+    /// The tenant: a domain or an id.
+    pub tenant_id: String,
+    /// The registered application.
+    pub client_id: String,
+    /// The PEM file with the certificate and its key, not encrypted; read at every exchange.
+    pub certificate: PathBuf,
+    /// Whether the certificates are sent along.
+    #[serde(default)]
+    pub send_chain: bool,
+    /// The resource. Azure's cognitive services by default.
+    pub scope: Option<String>,
+    /// The authority. The public cloud's by default.
+    pub authority: Option<String>,
+}
+
+/// The identity of the Azure machine on which this runs. Needs the feature `azure-auth`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AzureManagedIdentityConfig {
+    /// The identity, by its application's id, where the machine has several.
+    pub client_id: Option<String>,
+    /// The same by its service principal's object id.
+    pub object_id: Option<String>,
+    /// The same by its resource id.
+    pub resource_id: Option<String>,
+    /// The resource. Azure's cognitive services by default.
+    pub scope: Option<String>,
+}
+
 #[cfg(feature = "azure-auth")]
 mod built {
     use std::sync::Arc;
 
     use portunus_auth_core::{Clock, ConfigProblem, SecretSource};
 
-    use super::{AzureSecretConfig, AzureWorkloadConfig};
-    use crate::azure::{AzureAdSource, Misconfigured, Proof};
-    use crate::config::{Source, secret};
+    use super::{AzureCertificateConfig, AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig};
+    use crate::AzureAdSource;
+    use crate::azure::{AzureManagedIdentitySource, ManagedIdentityId, Misconfigured, Proof, SCOPE};
+    use crate::config::{Source, at, secret};
 
     impl AzureSecretConfig {
         pub(in crate::config) fn source(
@@ -62,6 +96,34 @@ mod built {
         pub(in crate::config) fn source(&self, clock: Arc<dyn Clock>) -> Result<Source, ConfigProblem> {
             let proof = Proof::TokenFile(self.token_file.clone());
             source([&self.tenant_id, &self.client_id], proof, [&self.scope, &self.authority], clock)
+        }
+    }
+
+    impl AzureCertificateConfig {
+        pub(in crate::config) fn source(&self, clock: Arc<dyn Clock>) -> Result<Source, ConfigProblem> {
+            let (path, sends_chain) = (self.certificate.clone(), self.send_chain);
+            let proof = Proof::CertificateFile { path, sends_chain };
+            source([&self.tenant_id, &self.client_id], proof, [&self.scope, &self.authority], clock)
+        }
+    }
+
+    impl AzureManagedIdentityConfig {
+        pub(in crate::config) fn source(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            let scope = self.scope.as_deref().unwrap_or(SCOPE);
+            let source = AzureManagedIdentitySource::from_secrets(scope, secrets, clock);
+            let source = source.map_err(at("source"))?;
+            let id = match (&self.client_id, &self.object_id, &self.resource_id) {
+                (None, None, None) => return Ok(Box::new(source)),
+                (Some(id), None, None) => ManagedIdentityId::ClientId(id.clone()),
+                (None, Some(id), None) => ManagedIdentityId::ObjectId(id.clone()),
+                (None, None, Some(id)) => ManagedIdentityId::ResourceId(id.clone()),
+                _ => return Err(ConfigProblem::new("client_id", "name the identity by one of its ids")),
+            };
+            Ok(Box::new(source.with_identity(id)))
         }
     }
 

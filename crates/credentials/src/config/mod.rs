@@ -24,7 +24,9 @@ use crate::{Cached, Chain, FileSource, StaticTokenProvider};
 pub use self::aws::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, BedrockApiKeyConfig,
 };
-pub use self::azure::{AzureSecretConfig, AzureWorkloadConfig};
+pub use self::azure::{
+    AzureCertificateConfig, AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig,
+};
 pub use self::command::CommandConfig;
 
 /// How to obtain a credential. Secrets are given by reference only.
@@ -80,6 +82,10 @@ pub enum ProviderConfig {
     Azure(AzureSecretConfig),
     /// Microsoft Entra ID with a federated token of another issuer.
     AzureWorkloadIdentity(AzureWorkloadConfig),
+    /// Microsoft Entra ID with a client certificate.
+    AzureCertificate(AzureCertificateConfig),
+    /// The identity of the Azure machine on which this runs.
+    AzureManagedIdentity(AzureManagedIdentityConfig),
 }
 
 fn default_header() -> String {
@@ -146,6 +152,10 @@ impl ProviderConfig {
             Self::BedrockApiKey(config) => vendor!("bedrock-auth", config, config.source(secrets)),
             Self::Azure(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
             Self::AzureWorkloadIdentity(config) => vendor!("azure-auth", config, config.source(clock)),
+            Self::AzureCertificate(config) => vendor!("azure-auth", config, config.source(clock)),
+            Self::AzureManagedIdentity(config) => {
+                vendor!("azure-auth", config, config.source(secrets, clock))
+            }
         })
     }
 
@@ -178,6 +188,8 @@ impl ProviderConfig {
             Self::BedrockApiKey(_) => "bedrock-api-key",
             Self::Azure(_) => "azure",
             Self::AzureWorkloadIdentity(_) => "azure-workload-identity",
+            Self::AzureCertificate(_) => "azure-certificate",
+            Self::AzureManagedIdentity(_) => "azure-managed-identity",
         }
     }
 }

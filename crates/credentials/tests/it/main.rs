@@ -8,6 +8,8 @@ mod aws;
 mod aws_config;
 #[cfg(feature = "azure-auth")]
 mod azure;
+#[cfg(feature = "azure-auth")]
+mod azure_identity;
 mod cached;
 #[cfg(feature = "azure-auth")]
 mod canary;

@@ -1,4 +1,4 @@
-//! Entra's token endpoint: client credentials with a secret. Error codes:
+//! Entra's token endpoint: client credentials with a secret or an assertion. Error codes:
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
 
 use std::borrow::Cow;
@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 use portunus_auth_core::BearerToken;
 use serde_json::json;
 
+use super::entra_assertion::Registered;
 use super::{Cloud, next};
 use crate::answer::{self, Answer};
 use crate::capture::Recorded;
@@ -21,6 +22,7 @@ pub struct EntraApp {
     client_id: String,
     secret: BearerToken,
     federated: Option<BearerToken>,
+    certificate: Option<Registered>,
 }
 
 impl EntraApp {
@@ -31,13 +33,27 @@ impl EntraApp {
         client_secret: impl Into<String>,
     ) -> Self {
         let secret = BearerToken::new(client_secret);
-        Self { tenant: tenant.into(), client_id: client_id.into(), secret, federated: None }
+        Self {
+            tenant: tenant.into(),
+            client_id: client_id.into(),
+            secret,
+            federated: None,
+            certificate: None,
+        }
     }
 
     /// Trusts that token of another issuer as well (workload identity federation).
     #[must_use]
     pub fn trusting(mut self, token: impl Into<String>) -> Self {
         self.federated = Some(BearerToken::new(token));
+        self
+    }
+
+    /// Registers a certificate, in PEM, with whose key the application may sign assertions. What is no
+    /// certificate registers nothing.
+    #[must_use]
+    pub fn certified(mut self, certificate: &str) -> Self {
+        self.certificate = Registered::from_pem(certificate);
         self
     }
 
@@ -57,7 +73,7 @@ const FIELDS: [&str; 6] =
 
 /// `POST /{tenant}/oauth2/v2.0/token`.
 pub(super) fn token(cloud: &Cloud, tenant: &str, request: &Recorded) -> Answer {
-    let issued = match check(&cloud.entra, tenant, request) {
+    let issued = match check(cloud, tenant, request) {
         Ok(()) => next(&cloud.tokens),
         Err(problem) => return problem.answer(cloud),
     };
@@ -73,7 +89,8 @@ pub(super) fn token(cloud: &Cloud, tenant: &str, request: &Recorded) -> Answer {
     ))
 }
 
-fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Problem> {
+fn check(cloud: &Cloud, tenant: &str, request: &Recorded) -> Result<(), Problem> {
+    let apps = &cloud.entra;
     if request.method() != Method::POST {
         return Err(Problem::request(900_561, "The endpoint only accepts POST requests."));
     }
@@ -98,7 +115,7 @@ fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Prob
         700_016,
         "Application was not found in the directory.",
     ))?;
-    prove(app, form.get("client_secret"), form.get("client_assertion_type"), form.get("client_assertion"))?;
+    prove(cloud, app, &form, request)?;
     let one_resource = !scope.contains(' ') && scope.ends_with("/.default") && scope != "/.default";
     one_resource.then_some(()).ok_or(Problem::new(
         400,
@@ -108,18 +125,21 @@ fn check(apps: &[EntraApp], tenant: &str, request: &Recorded) -> Result<(), Prob
     ))
 }
 
-fn prove(
-    app: &EntraApp,
-    secret: Option<&str>,
-    assertion_type: Option<&str>,
-    assertion: Option<&str>,
-) -> Result<(), Problem> {
-    match (secret, assertion_type, assertion) {
+fn prove(cloud: &Cloud, app: &EntraApp, form: &Form, request: &Recorded) -> Result<(), Problem> {
+    let [secret, kind, assertion] =
+        ["client_secret", "client_assertion_type", "client_assertion"].map(|name| form.get(name));
+    match (secret, kind, assertion) {
         (Some(secret), None, None) if secret == app.secret.expose() => Ok(()),
         (Some(_), None, None) => Err(Problem::client(7_000_215, "Invalid client secret provided.")),
         (None, Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"), Some(token)) => {
             if app.federated.as_ref().is_some_and(|trusted| trusted.expose() == token) {
                 Ok(())
+            } else if let Some(certificate) = &app.certificate {
+                let host = request.header("host").unwrap_or_default();
+                let here = format!("http://{host}{}", request.path());
+                certificate
+                    .check(token, (&here, &app.client_id), &cloud.assertions, cloud.desk.clock.now())
+                    .map_err(|code| Problem::client(code, "The client assertion is not accepted."))
             } else if token.starts_with("expired") {
                 Err(Problem::client(700_024, "Client assertion is not within its valid time range."))
             } else {

@@ -1,7 +1,9 @@
 //! Cloud token services on one port: a cloud per file, a route per service.
 
 mod aws_metadata;
+mod azure_identity;
 mod entra;
+mod entra_assertion;
 mod sts;
 
 use std::fmt;
@@ -20,6 +22,7 @@ use crate::fault::Fault;
 use crate::host::{Bound, Host};
 
 pub use aws_metadata::{ContainerRole, InstanceRole};
+pub use azure_identity::ManagedIdentity;
 pub use entra::EntraApp;
 pub use sts::StsRole;
 
@@ -35,9 +38,17 @@ pub struct CloudBuilder {
     sts: Vec<StsRole>,
     containers: Vec<ContainerRole>,
     instance: Option<InstanceRole>,
+    identity: Option<ManagedIdentity>,
 }
 
 impl CloudBuilder {
+    /// Serves the token of an Azure machine.
+    #[must_use]
+    pub fn managed_identity(mut self, identity: ManagedIdentity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     /// Adds a container that gets AWS keys.
     #[must_use]
     pub fn container(mut self, role: ContainerRole) -> Self {
@@ -97,6 +108,8 @@ impl CloudBuilder {
             sts: self.sts,
             containers: self.containers,
             instance: self.instance,
+            identity: self.identity,
+            assertions: entra_assertion::Seen::default(),
             sessions: AtomicU64::new(0),
             lifetime: AtomicU64::new(LIFETIME.as_secs()),
             tokens: AtomicU64::new(0),
@@ -118,6 +131,9 @@ struct Cloud {
     sts: Vec<StsRole>,
     containers: Vec<ContainerRole>,
     instance: Option<InstanceRole>,
+    identity: Option<ManagedIdentity>,
+    /// Those that clients of Entra have signed.
+    assertions: entra_assertion::Seen,
     /// Of the instance's metadata service.
     sessions: AtomicU64,
     /// In seconds.
@@ -128,7 +144,8 @@ struct Cloud {
 
 impl Cloud {
     fn answer(&self, request: &Recorded) -> Answer {
-        if let Some(answer) = aws_metadata::answer(self, request) {
+        let metadata = aws_metadata::answer(self, request).or_else(|| azure_identity::answer(self, request));
+        if let Some(answer) = metadata {
             return answer;
         }
         let path: Vec<&str> = request.path().split('/').collect();
@@ -160,6 +177,7 @@ impl MockCloud {
             sts: Vec::new(),
             containers: Vec::new(),
             instance: None,
+            identity: None,
         }
     }
 
