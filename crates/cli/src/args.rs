@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Keys.
     #[command(subcommand)]
     Token(Token),
+    /// What providers are called with.
+    #[command(subcommand)]
+    Credentials(Credentials),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -108,6 +111,32 @@ pub(crate) struct Exchange {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) ttl: Option<u64>,
     /// Print the whole answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credentials {
+    /// Obtain each provider's credential once, and say which source answered, for whom and until when.
+    #[command(
+        after_help = "Examples:\n  portunus credentials test\n  portunus credentials test --source aws\n  portunus credentials test --source '{ source = \"file\", path = \"token\" }'"
+    )]
+    Test(CredentialsTest),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CredentialsTest {
+    /// The configuration file.
+    #[arg(long, default_value = "portunus.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Only this provider.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// A source instead of a configuration: its name, if it reads everything from the environment, or what
+    /// the configuration has after `credential =`.
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["config", "provider"])]
+    pub(crate) source: Option<String>,
+    /// Print one JSON array, for programs.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -42,8 +42,8 @@ pub use chain::{Chain, NoneConfigured};
 pub use command::{CommandError, CommandSource};
 pub use config::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig,
-    AzureCertificateConfig, AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig,
-    BedrockApiKeyConfig, CommandConfig, ProviderConfig,
+    AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
+    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, ProviderConfig,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;

@@ -17,7 +17,7 @@ use crate::authn::Authn;
 use crate::call::BodyLimits;
 use crate::config::{Config, ConfigError};
 use crate::limit::Limits;
-use crate::providers;
+use crate::providers::{self, ProviderCredential};
 use crate::routes::Routes;
 use crate::static_keys::{StaticKeys, static_keys};
 
@@ -49,6 +49,21 @@ struct Checked {
 pub fn check(path: &Path, secrets: &dyn SecretSource) -> Result<(), ConfigError> {
     let (config, source) = Config::read(path)?;
     check_all(&config, secrets, Arc::new(SystemClock)).map(drop).map_err(|problems| source.locate(problems))
+}
+
+/// How each provider in this file obtains its credential, for trying it out.
+///
+/// # Errors
+/// [`ConfigError`] with every problem of the providers and their credentials, each with its place.
+pub fn credentials(
+    path: &Path,
+    secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<ProviderCredential>, ConfigError> {
+    let (config, source) = Config::read(path)?;
+    let mut problems = Vec::new();
+    let found = providers::credentials(&config, secrets, clock, &mut problems);
+    if problems.is_empty() { Ok(found) } else { Err(source.locate(problems)) }
 }
 
 fn check_all(

@@ -21,5 +21,6 @@ mod worker;
 
 pub use audit::AuditFile;
 pub use config::{Config, ConfigError};
-pub use gateway::check;
+pub use gateway::{check, credentials};
+pub use providers::ProviderCredential;
 pub use server::Server;

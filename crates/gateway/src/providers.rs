@@ -5,13 +5,90 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use portunus_auth_core::dialect::KEY_HEADERS;
-use portunus_auth_core::{Clock, ConfigProblem, CredentialProvider, SecretRef, SecretSource};
+use portunus_auth_core::{
+    Clock, ConfigProblem, CredentialProvider, CredentialSource, SecretRef, SecretSource,
+};
 use portunus_credentials::StaticTokenProvider;
 use url::Url;
 
 use crate::config::{Config, ModelConfig, ProviderConfig, ProviderType};
 use crate::routes::Routes;
 use crate::upstream::Provider;
+
+/// A provider of a configuration, and how its credential is obtained.
+#[derive(Debug)]
+pub struct ProviderCredential {
+    /// The provider's name.
+    pub provider: String,
+    /// What the configuration calls the source of the credential.
+    pub kind: &'static str,
+    /// The source, without a cache: each fetch asks the issuer.
+    pub source: Box<dyn CredentialSource>,
+}
+
+/// How the configured providers, and the built-in ones that models use, obtain their credentials.
+pub(crate) fn credentials(
+    config: &Config,
+    secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
+    problems: &mut Vec<ConfigProblem>,
+) -> Vec<ProviderCredential> {
+    let mut found: Vec<ProviderCredential> = Vec::new();
+    let mut add = |provider: &str, kind, at: String, source: Result<_, ConfigProblem>| match source {
+        Ok(_) if found.iter().any(|other| other.provider == provider) => {}
+        Ok(source) => found.push(ProviderCredential { provider: provider.to_owned(), kind, source }),
+        Err(problem) => problems.push(problem.below(&at)),
+    };
+    for (n, provider) in config.providers.iter().enumerate().filter(|(_, provider)| provider.enabled) {
+        let at = format!("providers.{n}");
+        let (kind, source) = match (&provider.api_key, &provider.credential) {
+            (Some(key), None) => ("api_key", fixed(provider.provider_type, key, "api_key", secrets)),
+            (None, Some(credential)) => {
+                let source = credential.source(secrets, clock.clone());
+                (credential.name(), source.map_err(|problem| problem.below("credential")))
+            }
+            _ => ("", Err(one_credential())),
+        };
+        add(&provider.name, kind, at, source);
+    }
+    for (n, model) in config.models.iter().enumerate() {
+        let (name, _) = provider_name(model);
+        if config.providers.iter().any(|provider| provider.name == name) {
+            continue;
+        }
+        if let Some(kind) = ProviderType::built_in(name) {
+            let (key, at) = built_in_key(kind, model.api_key.as_ref());
+            add(name, "api_key", format!("models.{n}"), fixed(kind, &key, at, secrets));
+        }
+    }
+    found
+}
+
+fn fixed(
+    kind: ProviderType,
+    key: &SecretRef,
+    at: &str,
+    secrets: &dyn SecretSource,
+) -> Result<Box<dyn CredentialSource>, ConfigProblem> {
+    Ok(Box::new(api_key(kind, key, at, secrets)?))
+}
+
+fn one_credential() -> ConfigProblem {
+    ConfigProblem::new("name", "give either `api_key` or `credential`")
+}
+
+/// The key of a built-in provider, and the setting that is wrong if there is none.
+fn built_in_key(kind: ProviderType, key: Option<&SecretRef>) -> (SecretRef, &'static str) {
+    let variable = match kind {
+        ProviderType::OpenAi => "OPENAI_API_KEY",
+        ProviderType::Azure => "AZURE_AD_TOKEN",
+        ProviderType::Anthropic => "ANTHROPIC_API_KEY",
+    };
+    match key {
+        Some(key) => (key.clone(), "api_key"),
+        None => (SecretRef::Env(variable.to_owned()), "provider_model"),
+    }
+}
 
 /// The routes to every model, with whatever is wrong in `problems`.
 pub(crate) fn routes(
@@ -117,12 +194,12 @@ fn build(
     secrets: &dyn SecretSource,
     clock: &Arc<dyn Clock>,
 ) -> Result<Provider, ConfigProblem> {
-    let credential = match (&config.api_key, &config.credential) {
-        (Some(key), None) => api_key(config.provider_type, key, "api_key", secrets)?,
+    let credential: Arc<dyn CredentialProvider> = match (&config.api_key, &config.credential) {
+        (Some(key), None) => Arc::new(api_key(config.provider_type, key, "api_key", secrets)?),
         (None, Some(credential)) => {
             credential.build(secrets, clock.clone()).map_err(|problem| problem.below("credential"))?
         }
-        _ => return Err(ConfigProblem::new("name", "give either `api_key` or `credential`")),
+        _ => return Err(one_credential()),
     };
     let default = default_url(config.provider_type);
     let (at, url) = match (&config.base_url, default) {
@@ -173,15 +250,13 @@ fn built_in(
     key: Option<&SecretRef>,
     secrets: &dyn SecretSource,
 ) -> Result<Provider, ConfigProblem> {
-    let (key_variable, url_variable) = match kind {
-        ProviderType::OpenAi => ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
-        ProviderType::Azure => ("AZURE_AD_TOKEN", "AZURE_OPENAI_ENDPOINT"),
-        ProviderType::Anthropic => ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    let url_variable = match kind {
+        ProviderType::OpenAi => "OPENAI_BASE_URL",
+        ProviderType::Azure => "AZURE_OPENAI_ENDPOINT",
+        ProviderType::Anthropic => "ANTHROPIC_BASE_URL",
     };
-    let credential = match key {
-        Some(key) => api_key(kind, key, "api_key", secrets)?,
-        None => api_key(kind, &SecretRef::Env(key_variable.to_owned()), "provider_model", secrets)?,
-    };
+    let (key, at) = built_in_key(kind, key);
+    let credential = Arc::new(api_key(kind, &key, at, secrets)?);
     let url = match (secrets.env(url_variable).filter(|url| !url.is_empty()), default_url(kind)) {
         (Some(endpoint), _) if kind == ProviderType::Azure => {
             parse(&format!("{}/openai/v1", endpoint.trim_end_matches('/')))?
@@ -217,12 +292,10 @@ fn api_key(
     reference: &SecretRef,
     at: &str,
     secrets: &dyn SecretSource,
-) -> Result<Arc<dyn CredentialProvider>, ConfigProblem> {
+) -> Result<StaticTokenProvider, ConfigProblem> {
     let key = reference.resolve(secrets).map_err(|error| ConfigProblem::new(at, error))?;
     Ok(match kind {
-        ProviderType::OpenAi | ProviderType::Azure => Arc::new(StaticTokenProvider::new(key)),
-        ProviderType::Anthropic => {
-            Arc::new(StaticTokenProvider::api_key(HeaderName::from_static("x-api-key"), key))
-        }
+        ProviderType::OpenAi | ProviderType::Azure => StaticTokenProvider::new(key),
+        ProviderType::Anthropic => StaticTokenProvider::api_key(HeaderName::from_static("x-api-key"), key),
     })
 }

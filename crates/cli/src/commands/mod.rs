@@ -1,6 +1,7 @@
 //! One file for each command: it calls one library function and prints.
 
 mod config;
+mod credentials;
 mod mock;
 mod quickstart;
 mod serve;
@@ -8,7 +9,7 @@ mod token;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Args, Command, Config, Mock, Token};
+use crate::args::{Args, Command, Config, Credentials, Mock, Token};
 use crate::exit::Failure;
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Mock(Mock::Serve(args)) => mock::serve(args).await,
             Command::Token(Token::Exchange(args)) => token::exchange(args).await,
+            Command::Credentials(Credentials::Test(args)) => credentials::test(args).await,
         }
     })
 }

@@ -5,6 +5,12 @@ use std::path::PathBuf;
 use portunus_auth_core::SecretRef;
 use serde::Deserialize;
 
+/// Whatever a workload on Azure finds: what the variables of `AzureAdCredentialProvider` say, or else the identity
+/// of the machine. Needs the feature `azure-auth`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AzureDefaultConfig {}
+
 /// Microsoft Entra ID with a client secret. Needs the feature `azure-auth`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,10 +82,30 @@ mod built {
 
     use portunus_auth_core::{Clock, ConfigProblem, SecretSource};
 
-    use super::{AzureCertificateConfig, AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig};
-    use crate::AzureAdSource;
+    use super::*;
     use crate::azure::{AzureManagedIdentitySource, ManagedIdentityId, Misconfigured, Proof, SCOPE};
-    use crate::config::{Source, at, secret};
+    use crate::config::{Source, at, if_set, secret};
+    use crate::env::set;
+    use crate::{AzureAdSource, Chain, StaticTokenProvider};
+
+    impl AzureDefaultConfig {
+        #[expect(clippy::unused_self, reason = "every configuration is asked for its source")]
+        pub(in crate::config) fn source(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            if let Some(token) = set(secrets, "AZURE_AD_TOKEN") {
+                return Ok(Box::new(StaticTokenProvider::new(token.into())));
+            }
+            let scope = set(secrets, "AZURE_AD_SCOPE").unwrap_or_else(|| SCOPE.to_owned());
+            let application = if_set(AzureAdSource::from_secrets(secrets, clock.clone()))?;
+            let machine = AzureManagedIdentitySource::from_secrets(scope, secrets, clock);
+            let machine = machine.map(AzureManagedIdentitySource::may_be_absent);
+            let chain = Chain::first("Entra application", application);
+            Ok(Box::new(chain.then("managed identity", if_set(machine)?)))
+        }
+    }
 
     impl AzureSecretConfig {
         pub(in crate::config) fn source(

@@ -25,7 +25,8 @@ pub use self::aws::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, BedrockApiKeyConfig,
 };
 pub use self::azure::{
-    AzureCertificateConfig, AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig,
+    AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
+    AzureWorkloadConfig,
 };
 pub use self::command::CommandConfig;
 
@@ -78,6 +79,8 @@ pub enum ProviderConfig {
     AwsImds(AwsImdsConfig),
     /// An API key of Amazon Bedrock.
     BedrockApiKey(BedrockApiKeyConfig),
+    /// Whatever a workload on Azure finds.
+    AzureDefault(AzureDefaultConfig),
     /// Microsoft Entra ID with a client secret.
     Azure(AzureSecretConfig),
     /// Microsoft Entra ID with a federated token of another issuer.
@@ -150,6 +153,7 @@ impl ProviderConfig {
             Self::AwsContainer(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
             Self::AwsImds(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
             Self::BedrockApiKey(config) => vendor!("bedrock-auth", config, config.source(secrets)),
+            Self::AzureDefault(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
             Self::Azure(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
             Self::AzureWorkloadIdentity(config) => vendor!("azure-auth", config, config.source(clock)),
             Self::AzureCertificate(config) => vendor!("azure-auth", config, config.source(clock)),
@@ -186,6 +190,7 @@ impl ProviderConfig {
             Self::AwsContainer(_) => "aws-container",
             Self::AwsImds(_) => "aws-imds",
             Self::BedrockApiKey(_) => "bedrock-api-key",
+            Self::AzureDefault(_) => "azure-default",
             Self::Azure(_) => "azure",
             Self::AzureWorkloadIdentity(_) => "azure-workload-identity",
             Self::AzureCertificate(_) => "azure-certificate",
