@@ -157,6 +157,21 @@ impl<'de> Deserialize<'de> for SecretRef {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for SecretRef {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SecretRef".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Where a secret is to be read from: ${env:NAME} or ${file:PATH}.",
+            "type": "string",
+            "pattern": r"^\$\{.+\}$",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,11 +7,13 @@ use serde::Deserialize;
 
 /// Whatever a workload on AWS finds: `AwsCredentialProvider`. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AwsConfig {}
 
 /// Keys to sign with. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AwsKeysConfig {
     /// The access key's id.
@@ -24,6 +26,7 @@ pub struct AwsKeysConfig {
 
 /// A role's temporary keys, against an identity token in a file. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AwsWebIdentityConfig {
     /// The role's ARN.
@@ -43,16 +46,19 @@ pub struct AwsWebIdentityConfig {
 
 /// The keys of this container, as its environment says. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AwsContainerConfig {}
 
 /// The keys of this EC2 instance. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AwsImdsConfig {}
 
 /// An API key of Amazon Bedrock. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BedrockApiKeyConfig {
     /// The key.

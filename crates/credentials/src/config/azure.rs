@@ -8,11 +8,13 @@ use serde::Deserialize;
 /// Whatever a workload on Azure finds: what the variables of `AzureAdCredentialProvider` say, or else the identity
 /// of the machine. Needs the feature `azure-auth`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AzureDefaultConfig {}
 
 /// Microsoft Entra ID with a client secret. Needs the feature `azure-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AzureSecretConfig {
     /// The tenant: a domain or an id.
@@ -29,6 +31,7 @@ pub struct AzureSecretConfig {
 
 /// Microsoft Entra ID with a federated token of another issuer. Needs the feature `azure-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AzureWorkloadConfig {
     /// The tenant: a domain or an id.
@@ -45,6 +48,7 @@ pub struct AzureWorkloadConfig {
 
 /// Microsoft Entra ID with a client certificate. Needs the feature `azure-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AzureCertificateConfig {
     /// The tenant: a domain or an id.
@@ -64,6 +68,7 @@ pub struct AzureCertificateConfig {
 
 /// The identity of the Azure machine on which this runs. Needs the feature `azure-auth`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AzureManagedIdentityConfig {
     /// The identity, by its application's id, where the machine has several.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 /// The credential that a program prints: `CommandSource`. Needs the feature `command`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CommandConfig {
     /// The program; there is no shell.

@@ -31,9 +31,8 @@ pub use self::azure::{
 pub use self::command::CommandConfig;
 
 /// How to obtain a credential. Secrets are given by reference only.
-///
-/// Every source can be configured in every build; [`build`](Self::build) says which feature one needs.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "source", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ProviderConfig {
@@ -115,6 +114,8 @@ type Source = Box<dyn CredentialSource>;
 
 impl ProviderConfig {
     /// The provider: a fixed one, or the source in a [`Cached`]. Nothing is fetched yet.
+    ///
+    /// Every source can be written down in every build; one whose feature is missing is a problem here.
     ///
     /// # Errors
     /// A [`ConfigProblem`] at the key that is wrong.

@@ -20,6 +20,8 @@ mod config;
 mod entra;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "schema")]
+mod schema;
 #[cfg(feature = "bedrock-auth")]
 mod sign;
 mod sources;
