@@ -31,6 +31,8 @@ pub use aws::{
     MetadataError, PayloadHash, SignError, Signer, StsError, WebIdentityCredentialProvider,
     WebIdentitySource,
 };
+#[cfg(feature = "aws-chain")]
+pub use aws::{AwsProfileSource, ProfileError};
 #[cfg(feature = "azure-auth")]
 pub use azure::{
     AzureAdCredentialProvider, AzureAdSource, AzureManagedIdentityProvider, AzureManagedIdentitySource,
@@ -41,7 +43,7 @@ pub use chain::{Chain, NoneConfigured};
 #[cfg(feature = "command")]
 pub use command::{CommandError, CommandSource};
 pub use config::{
-    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig,
+    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
     AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
     AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, ProviderConfig,
 };

@@ -25,7 +25,8 @@ impl AwsCredentialProvider {
         Self::from_secrets(&ProcessEnv, Arc::new(SystemClock))
     }
 
-    /// In this order: `AWS_BEARER_TOKEN_BEDROCK`; `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`;
+    /// In this order: `AWS_BEARER_TOKEN_BEDROCK`; `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; with the feature
+    /// `aws-chain`, the profile of `AWS_PROFILE`, or `default`;
     /// `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`; `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
     /// `…_FULL_URI`; the instance's metadata service, unless `AWS_EC2_METADATA_DISABLED` is `true`. The
     /// sources themselves say which further variables they read.
@@ -38,8 +39,11 @@ impl AwsCredentialProvider {
 }
 
 pub(crate) fn chain(env: &dyn SecretSource, clock: &Arc<dyn Clock>) -> Result<Chain, CredentialError> {
-    Ok(Chain::first("Bedrock API key", link(BedrockApiKeySource::from_secrets(env))?)
-        .then("AWS access key", link(AwsKeysSource::from_secrets(env))?)
+    let chain = Chain::first("Bedrock API key", link(BedrockApiKeySource::from_secrets(env))?)
+        .then("AWS access key", link(AwsKeysSource::from_secrets(env))?);
+    #[cfg(feature = "aws-chain")]
+    let chain = chain.then("AWS profile", link(super::AwsProfileSource::from_secrets(env))?);
+    Ok(chain
         .then("web identity", link(WebIdentitySource::from_secrets(env, clock.clone()))?)
         .then("container credentials", link(ContainerSource::from_secrets(env, clock.clone()))?)
         .then(

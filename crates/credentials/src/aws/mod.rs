@@ -6,6 +6,8 @@ mod default;
 mod document;
 mod imds;
 mod keys;
+#[cfg(feature = "aws-chain")]
+mod profile;
 mod sign;
 mod web_identity;
 
@@ -15,6 +17,8 @@ pub use self::default::AwsCredentialProvider;
 pub use self::document::MetadataError;
 pub use self::imds::InstanceMetadataSource;
 pub use self::keys::AwsKeysSource;
+#[cfg(feature = "aws-chain")]
+pub use self::profile::{AwsProfileSource, ProfileError};
 pub use self::sign::{PayloadHash, SignError, Signer};
 pub use self::web_identity::{StsError, WebIdentityCredentialProvider, WebIdentitySource};
 

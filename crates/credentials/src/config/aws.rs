@@ -56,6 +56,15 @@ pub struct AwsContainerConfig {}
 #[serde(deny_unknown_fields)]
 pub struct AwsImdsConfig {}
 
+/// A profile of AWS's configuration files. Needs the feature `aws-chain`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AwsProfileConfig {
+    /// Its name. `AWS_PROFILE`'s, or `default`, by default.
+    pub profile: Option<String>,
+}
+
 /// An API key of Amazon Bedrock. Needs the feature `bedrock-auth`.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -128,6 +137,13 @@ mod built {
         #[expect(clippy::unused_self, reason = "every configuration is asked for its source")]
         pub(in crate::config) fn source(&self, secrets: &dyn SecretSource, clock: Arc<dyn Clock>) -> Built {
             if_set(InstanceMetadataSource::from_secrets(secrets, clock))
+        }
+    }
+
+    #[cfg(feature = "aws-chain")]
+    impl AwsProfileConfig {
+        pub(in crate::config) fn source(&self) -> Built {
+            Ok(Box::new(crate::AwsProfileSource::new(self.profile.clone())))
         }
     }
 

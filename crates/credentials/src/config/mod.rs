@@ -22,7 +22,8 @@ use crate::env::{NotSet, set};
 use crate::{Cached, Chain, FileSource, StaticTokenProvider};
 
 pub use self::aws::{
-    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsWebIdentityConfig, BedrockApiKeyConfig,
+    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
+    BedrockApiKeyConfig,
 };
 pub use self::azure::{
     AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
@@ -76,6 +77,8 @@ pub enum ProviderConfig {
     AwsContainer(AwsContainerConfig),
     /// The keys of this EC2 instance.
     AwsImds(AwsImdsConfig),
+    /// A profile of AWS's configuration files.
+    AwsProfile(AwsProfileConfig),
     /// An API key of Amazon Bedrock.
     BedrockApiKey(BedrockApiKeyConfig),
     /// Whatever a workload on Azure finds.
@@ -153,6 +156,7 @@ impl ProviderConfig {
             Self::AwsWebIdentity(config) => vendor!("bedrock-auth", config, config.source(clock)),
             Self::AwsContainer(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
             Self::AwsImds(config) => vendor!("bedrock-auth", config, config.source(secrets, clock)),
+            Self::AwsProfile(config) => vendor!("aws-chain", config, config.source()),
             Self::BedrockApiKey(config) => vendor!("bedrock-auth", config, config.source(secrets)),
             Self::AzureDefault(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
             Self::Azure(config) => vendor!("azure-auth", config, config.source(secrets, clock)),
@@ -190,6 +194,7 @@ impl ProviderConfig {
             Self::AwsWebIdentity(_) => "aws-web-identity",
             Self::AwsContainer(_) => "aws-container",
             Self::AwsImds(_) => "aws-imds",
+            Self::AwsProfile(_) => "aws-profile",
             Self::BedrockApiKey(_) => "bedrock-api-key",
             Self::AzureDefault(_) => "azure-default",
             Self::Azure(_) => "azure",

@@ -99,7 +99,7 @@ mod vectors {
             .iter()
             .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
             .collect();
-        let token = tempfile::tempdir().unwrap();
+        let files = tempfile::tempdir().unwrap();
         for (name, value) in &mut env {
             let here = |path: &str| format!("{}{path}", server.uri());
             match name.as_str() {
@@ -110,8 +110,20 @@ mod vectors {
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI" => {
                     *value = here(url::Url::parse(value).unwrap().path());
                 }
+                "HOME" => {
+                    let home = files.path().join("home");
+                    std::fs::create_dir_all(home.join(".aws")).unwrap();
+                    for file in ["config", "credentials"] {
+                        // The profiles of these two send AWS's crate to the real address of a metadata service.
+                        let is_safe =
+                            !folder.ends_with("imds_no_iam_role") && !folder.ends_with("imds_token_fail");
+                        let text = open(&format!("{folder}/fs{value}/.aws/{file}")).filter(|_| is_safe);
+                        std::fs::write(home.join(".aws").join(file), text.unwrap_or_default()).unwrap();
+                    }
+                    *value = home.to_str().unwrap().to_owned();
+                }
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" | "AWS_WEB_IDENTITY_TOKEN_FILE" => {
-                    let path: PathBuf = token.path().join("token");
+                    let path: PathBuf = files.path().join("token");
                     if let Some(text) = open(&format!("{folder}/fs{value}")) {
                         std::fs::write(&path, text).unwrap();
                     }
@@ -147,6 +159,57 @@ mod vectors {
                         && found[2] == token
                 }
                 Err(error) => wanted.is_null() && error.contains(says),
+            };
+            if !right {
+                println!("{name}: {found:?}");
+            }
+            report.case(name, right);
+        }
+        report.finish();
+    }
+
+    /// Scenarios of a profile that need no service of AWS. The others, which sign on or assume a role, test
+    /// AWS's own crate, which we hand them to.
+    #[cfg(feature = "aws-chain")]
+    const PROFILES: [(&str, Option<&str>); 9] = [
+        ("default-credential-provider-chain/environment_variables_blank", Some("some_profile")),
+        ("default-credential-provider-chain/profile_name", Some("some-thing:long/the_one%only.foo@bar+")),
+        ("default-credential-provider-chain/profile_static_keys", None),
+        ("default-credential-provider-chain/profile_static_keys_case_insensitive", None),
+        ("profile-provider/credential_process", None),
+        ("profile-provider/credential_process_failure", None),
+        ("profile-provider/credential_process_invalid", None),
+        ("profile-provider/empty_config", None),
+        ("profile-provider/invalid_sso_credentials_config", None),
+    ];
+
+    #[cfg(feature = "aws-chain")]
+    #[tokio::test]
+    async fn profiles() {
+        use portunus_credentials::{AwsProfileSource, CredentialSource as _};
+
+        let mut report = Report::on("aws-config (profiles)");
+        let folder = tempfile::tempdir().unwrap();
+        for (name, profile) in PROFILES {
+            let Some(case) = json(&format!("aws-config/{name}/test-case.json")) else { return };
+            let files = ["config", "credentials"].map(|file| {
+                let place = folder.path().join(file);
+                let text = open(&format!("aws-config/{name}/fs/home/.aws/{file}"));
+                std::fs::write(&place, text.unwrap_or_default()).unwrap();
+                place
+            });
+            let [config, credentials] = files;
+            let source = AwsProfileSource::new(Some(profile.unwrap_or("default").to_owned()));
+            let found = source.with_files(config, credentials).fetch().await;
+            let wanted = &case["result"]["Ok"];
+            let right = match &found {
+                Ok(issued) => {
+                    let found = keys(&issued.credential);
+                    let wanted = ["access_key_id", "secret_access_key", "session_token"]
+                        .map(|field| wanted[field].as_str().unwrap_or_default());
+                    found == wanted
+                }
+                Err(_) => wanted.is_null(),
             };
             if !right {
                 println!("{name}: {found:?}");
