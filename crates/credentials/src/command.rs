@@ -1,6 +1,7 @@
 //! Credentials that another program prints: a cloud's command-line tool, a script of one's own.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,7 +34,9 @@ const UNSTATED_LIFE: Duration = Duration::from_secs(300);
 ///
 /// and when that ends: `expires_at`, `expires_on` or `Expiration`, in RFC 3339 or in seconds since 1970, or
 /// `expires_in`, in seconds. Without it, a token is used for five minutes.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the program only: somebody may have put a secret into an argument.
+#[derive(Clone)]
 pub struct CommandSource {
     program: OsString,
     arguments: Vec<OsString>,
@@ -82,6 +85,12 @@ struct Printed {
 enum When {
     Seconds(u64),
     Text(String),
+}
+
+impl fmt::Debug for CommandSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandSource").field("program", &self.program).finish_non_exhaustive()
+    }
 }
 
 impl CommandSource {

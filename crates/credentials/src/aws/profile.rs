@@ -15,8 +15,8 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{Credential, CredentialError, CredentialSource, Issued, SecretSource};
 use tokio::sync::OnceCell;
+use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
-use tracing::subscriber::NoSubscriber;
 
 use crate::ProcessEnv;
 use crate::env::set;
@@ -119,7 +119,7 @@ impl CredentialSource for AwsProfileSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let provider = self.provider().await?;
         let asked = tokio::time::timeout(LONGEST, provider.provide_credentials());
-        let found = asked.with_subscriber(NoSubscriber::default()).await;
+        let found = asked.with_subscriber(Dispatch::none()).await;
         let unavailable =
             |why: ProfileError| CredentialError::Unavailable { retry_after: None, source: why.into() };
         let keys = found.map_err(|_| unavailable(ProfileError::TooLate))?.map_err(|error| match error {

@@ -4,6 +4,8 @@
 mod alloc;
 #[cfg(feature = "bedrock-auth")]
 mod aws;
+#[cfg(all(feature = "azure-auth", feature = "bedrock-auth"))]
+mod aws_canary;
 #[cfg(feature = "bedrock-auth")]
 mod aws_config;
 #[cfg(feature = "azure-auth")]
