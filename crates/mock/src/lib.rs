@@ -18,7 +18,10 @@ pub mod server;
 mod socket;
 
 pub use capture::{CAPACITY, Recorded};
-pub use cloud::{CloudBuilder, ContainerRole, EntraApp, InstanceRole, ManagedIdentity, MockCloud, StsRole};
+pub use cloud::{
+    CloudBuilder, ContainerRole, EntraApp, GoogleAccount, GoogleCloud, GoogleMetadata, GooglePool, GoogleUser,
+    InstanceRole, ManagedIdentity, MockCloud, StsRole,
+};
 pub use error::StartError;
 pub use fault::Fault;
 pub use fixture::Fixture;

@@ -4,6 +4,7 @@ mod aws_metadata;
 mod azure_identity;
 mod entra;
 mod entra_assertion;
+mod google;
 mod sts;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::host::{Bound, Host};
 pub use aws_metadata::{ContainerRole, InstanceRole};
 pub use azure_identity::ManagedIdentity;
 pub use entra::EntraApp;
+pub use google::{GoogleAccount, GoogleCloud, GoogleMetadata, GooglePool, GoogleUser};
 pub use sts::StsRole;
 
 /// How long tokens and keys live, unless a test says otherwise.
@@ -35,6 +37,7 @@ pub struct CloudBuilder {
     clock: Arc<dyn Clock>,
     port: u16,
     entra: Vec<EntraApp>,
+    google: GoogleCloud,
     sts: Vec<StsRole>,
     containers: Vec<ContainerRole>,
     instance: Option<InstanceRole>,
@@ -60,6 +63,13 @@ impl CloudBuilder {
     #[must_use]
     pub fn instance(mut self, role: InstanceRole) -> Self {
         self.instance = Some(role);
+        self
+    }
+
+    /// Serves Google's token services for whom `google` knows.
+    #[must_use]
+    pub fn google(mut self, google: GoogleCloud) -> Self {
+        self.google = google;
         self
     }
 
@@ -99,12 +109,16 @@ impl CloudBuilder {
         if !self.entra.iter().all(EntraApp::is_complete) {
             return Err(StartError::Incomplete("an Entra application needs a tenant, an id and a secret"));
         }
+        if !self.google.is_complete() {
+            return Err(StartError::Incomplete("a Google service account needs an address and a public key"));
+        }
         if !self.sts.iter().all(StsRole::is_complete) {
             return Err(StartError::Incomplete("a role of STS needs an ARN and a token"));
         }
         let cloud = Arc::new(Cloud {
             desk: Desk::new(self.clock),
             entra: self.entra,
+            google: self.google,
             sts: self.sts,
             containers: self.containers,
             instance: self.instance,
@@ -128,6 +142,7 @@ impl CloudBuilder {
 struct Cloud {
     desk: Desk,
     entra: Vec<EntraApp>,
+    google: GoogleCloud,
     sts: Vec<StsRole>,
     containers: Vec<ContainerRole>,
     instance: Option<InstanceRole>,
@@ -152,7 +167,8 @@ impl Cloud {
         match *path {
             ["", tenant, "oauth2", "v2.0", "token"] => entra::token(self, tenant, request),
             ["", ""] => sts::assume_role(self, request),
-            _ => answer::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#),
+            _ => google::answer(self, request)
+                .unwrap_or_else(|| answer::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#)),
         }
     }
 }
@@ -174,6 +190,7 @@ impl MockCloud {
             clock: Arc::new(SystemClock),
             port: 0,
             entra: Vec::new(),
+            google: GoogleCloud::default(),
             sts: Vec::new(),
             containers: Vec::new(),
             instance: None,
