@@ -52,7 +52,7 @@ fn unreadable(error: SecretError) -> CredentialError {
 }
 
 /// Reads a token's file on a thread of its own: a hanging network file system must not stop the runtime's.
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth"))]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 pub(crate) async fn read_token(path: &std::path::Path) -> Result<SecretString, CredentialError> {
     read(path.to_owned()).await?.map_err(|error| CredentialError::Invalid(error.into()))
 }

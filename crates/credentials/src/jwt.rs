@@ -22,6 +22,7 @@ pub(crate) struct SigningKey(Arc<KeyPair>);
 pub(crate) enum Algorithm {
     #[default]
     Rs256,
+    #[cfg_attr(not(feature = "azure-auth"), expect(dead_code, reason = "only Microsoft wants it"))]
     Ps256,
 }
 
@@ -62,7 +63,8 @@ impl Algorithm {
 impl SigningKey {
     /// The first private key in a PEM text: PKCS #8 or PKCS #1, not encrypted.
     pub(crate) fn from_pem(pem: &SecretString) -> Result<Self, KeyError> {
-        let key = PrivateKeyDer::from_pem_slice(pem.expose_secret().as_bytes());
+        // A text that was pasted begins with white space at times.
+        let key = PrivateKeyDer::from_pem_slice(pem.expose_secret().trim_start().as_bytes());
         let pair = match key.map_err(|_| KeyError::NotPem)? {
             PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
@@ -79,7 +81,11 @@ impl SigningKey {
         claims: &Value,
     ) -> Result<SecretString, KeyError> {
         let encode = |part: &Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
-        let mut token = format!("{}.{}", encode(header), encode(claims));
+        self.sign_input(algorithm, format!("{}.{}", encode(header), encode(claims)))
+    }
+
+    /// The signing input (RFC 7515 section 5.1) with its signature.
+    fn sign_input(&self, algorithm: Algorithm, mut token: String) -> Result<SecretString, KeyError> {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0
             .sign(algorithm.encoding(), &SystemRandom::new(), token.as_bytes(), &mut signature)
@@ -108,5 +114,27 @@ mod tests {
         for text in ["", "canary", public, "-----BEGIN PRIVATE KEY-----\nAA"] {
             assert_eq!(error(text), KeyError::NotPem, "{text}");
         }
+    }
+}
+
+#[cfg(all(test, feature = "vertex-auth"))]
+mod vectors {
+    use super::*;
+    use portunus_auth_core::vectors::Report;
+
+    /// RS256 is deterministic: the signatures are equal to the last byte.
+    #[test]
+    fn google_signatures() {
+        let cases: Value = serde_json::from_str(include_str!("../tests/data/gcp-credentials.json")).unwrap();
+        let pem = cases["service_account"]["private_key"].as_str().unwrap();
+        let key = SigningKey::from_pem(&pem.into()).unwrap();
+        let mut report = Report::on("gcp-credentials (signatures)");
+        for case in cases["sign_vectors"].as_array().unwrap() {
+            let input = case["signing_input"].as_str().unwrap();
+            let signed = key.sign_input(Algorithm::Rs256, input.to_owned()).unwrap();
+            let expected = format!("{input}.{}", case["rs256_signature"].as_str().unwrap());
+            report.case(case["id"].as_str().unwrap(), signed.expose_secret() == expected);
+        }
+        report.finish();
     }
 }

@@ -16,6 +16,8 @@ mod config;
 mod env;
 mod file;
 mod fixed;
+#[cfg(feature = "vertex-auth")]
+mod google;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "azure-auth", feature = "vertex-auth"))]
@@ -45,11 +47,13 @@ pub use command::{CommandError, CommandSource};
 pub use config::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
     AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
-    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, ProviderConfig,
+    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig, ProviderConfig,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;
 pub use fixed::StaticTokenProvider;
+#[cfg(feature = "vertex-auth")]
+pub use google::{GoogleSource, VertexOAuthCredentialProvider};
 #[cfg(feature = "http")]
 pub use token::{IssuerError, Token};
 

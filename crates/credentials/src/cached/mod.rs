@@ -292,7 +292,7 @@ impl<S: CredentialSource> Shared<S> {
     }
 }
 
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth"))]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 impl<S: CredentialSource + Clone> Cached<S> {
     /// A cache of its own for the changed source; nothing that was held is taken over.
     pub(crate) fn changed(self, change: impl FnOnce(&mut S)) -> Self {

@@ -3,6 +3,7 @@
 mod aws;
 mod azure;
 mod command;
+mod google;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use self::azure::{
     AzureWorkloadConfig,
 };
 pub use self::command::CommandConfig;
+pub use self::google::{GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig};
 
 /// How to obtain a credential. Secrets are given by reference only.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,6 +93,14 @@ pub enum ProviderConfig {
     AzureCertificate(AzureCertificateConfig),
     /// The identity of the Azure machine on which this runs.
     AzureManagedIdentity(AzureManagedIdentityConfig),
+    /// A Google service account's key.
+    GoogleServiceAccount(GoogleServiceAccountConfig),
+    /// A credentials file of any type that Google's tools write.
+    GoogleCredentialsFile(GoogleFileConfig),
+    /// Google's Application Default Credentials: a file, or else the metadata server.
+    GoogleAdc(GoogleAmbientConfig),
+    /// The metadata server of a machine of Google's.
+    GoogleMetadata(GoogleAmbientConfig),
 }
 
 fn default_header() -> String {
@@ -165,6 +175,16 @@ impl ProviderConfig {
             Self::AzureManagedIdentity(config) => {
                 vendor!("azure-auth", config, config.source(secrets, clock))
             }
+            Self::GoogleServiceAccount(config) => {
+                vendor!("vertex-auth", config, config.source(secrets, clock))
+            }
+            Self::GoogleCredentialsFile(config) => {
+                vendor!("vertex-auth", config, config.source(secrets, clock))
+            }
+            Self::GoogleAdc(config) => {
+                vendor!("vertex-auth", config, config.default_credentials(secrets, clock))
+            }
+            Self::GoogleMetadata(config) => vendor!("vertex-auth", config, config.metadata(secrets, clock)),
         })
     }
 
@@ -201,6 +221,10 @@ impl ProviderConfig {
             Self::AzureWorkloadIdentity(_) => "azure-workload-identity",
             Self::AzureCertificate(_) => "azure-certificate",
             Self::AzureManagedIdentity(_) => "azure-managed-identity",
+            Self::GoogleServiceAccount(_) => "google-service-account",
+            Self::GoogleCredentialsFile(_) => "google-credentials-file",
+            Self::GoogleAdc(_) => "google-adc",
+            Self::GoogleMetadata(_) => "google-metadata",
         }
     }
 }

@@ -20,6 +20,8 @@ mod command;
 mod config;
 #[cfg(feature = "azure-auth")]
 mod entra;
+#[cfg(feature = "vertex-auth")]
+mod google;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "schema")]

@@ -1,0 +1,124 @@
+//! Google Cloud in a configuration.
+
+use std::path::PathBuf;
+
+use portunus_auth_core::SecretRef;
+use serde::Deserialize;
+
+/// A service account's key. Needs the feature `vertex-auth`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoogleServiceAccountConfig {
+    /// The key file, read once; this or `key`.
+    pub key_file: Option<PathBuf>,
+    /// A reference to the key file's content.
+    pub key: Option<SecretRef>,
+    /// The scopes, separated by spaces. `https://www.googleapis.com/auth/cloud-platform` by default.
+    pub scope: Option<String>,
+    /// Signs the tokens with the key instead of asking Google for them. Not, by default.
+    #[serde(default)]
+    pub self_signed: bool,
+    /// The project that pays and whose quota counts. The file's own by default.
+    pub quota_project: Option<String>,
+}
+
+/// A credentials file of any type that Google's tools write. Needs the feature `vertex-auth`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoogleFileConfig {
+    /// The file, read once.
+    pub path: PathBuf,
+    /// The scopes, separated by spaces. `https://www.googleapis.com/auth/cloud-platform` by default.
+    pub scope: Option<String>,
+    /// The project that pays and whose quota counts. The file's own by default.
+    pub quota_project: Option<String>,
+}
+
+/// Application Default Credentials, or the metadata server alone. Needs the feature `vertex-auth`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoogleAmbientConfig {
+    /// The scopes, separated by spaces. `https://www.googleapis.com/auth/cloud-platform` by default.
+    pub scope: Option<String>,
+    /// The project that pays and whose quota counts.
+    pub quota_project: Option<String>,
+}
+
+#[cfg(feature = "vertex-auth")]
+mod built {
+    use std::sync::Arc;
+
+    use portunus_auth_core::{Clock, ConfigProblem, SecretSource};
+
+    use super::{GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig};
+    use crate::config::{Source, secret};
+    use crate::google::{GoogleSource, Misconfigured};
+
+    impl GoogleServiceAccountConfig {
+        pub(in crate::config) fn source(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            let (at, read) = match (&self.key_file, &self.key) {
+                (Some(path), None) => ("key_file", GoogleSource::read(path, secrets, clock)),
+                (None, Some(key)) => {
+                    let key = secret("key", key, secrets)?;
+                    ("key", GoogleSource::parse_secret(&key, secrets, clock))
+                }
+                _ => return Err(ConfigProblem::new("key_file", "give either `key_file` or `key`")),
+            };
+            let source = read.and_then(GoogleSource::service_account).map_err(at_key(at))?;
+            let source = if self.self_signed { source.self_signed().map_err(at_key(at))? } else { source };
+            finished(source, self.scope.as_ref(), self.quota_project.as_ref())
+        }
+    }
+
+    impl GoogleFileConfig {
+        pub(in crate::config) fn source(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            let source = GoogleSource::read(&self.path, secrets, clock).map_err(at_key("path"))?;
+            finished(source, self.scope.as_ref(), self.quota_project.as_ref())
+        }
+    }
+
+    impl GoogleAmbientConfig {
+        pub(in crate::config) fn default_credentials(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            let source = GoogleSource::default_credentials(secrets, clock).map_err(at_key("source"))?;
+            finished(source, self.scope.as_ref(), self.quota_project.as_ref())
+        }
+
+        pub(in crate::config) fn metadata(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            let source = GoogleSource::metadata(secrets, clock).map_err(at_key("source"))?;
+            finished(source, self.scope.as_ref(), self.quota_project.as_ref())
+        }
+    }
+
+    fn finished(
+        source: GoogleSource,
+        scope: Option<&String>,
+        quota_project: Option<&String>,
+    ) -> Result<Source, ConfigProblem> {
+        let source = source.with_scope(scope.cloned());
+        let source = match quota_project {
+            Some(project) => source.with_quota_project(project).map_err(at_key("quota_project"))?,
+            None => source,
+        };
+        Ok(Box::new(source))
+    }
+
+    fn at_key(key: &str) -> impl FnOnce(Misconfigured) -> ConfigProblem {
+        move |why| ConfigProblem::new(key, why)
+    }
+}

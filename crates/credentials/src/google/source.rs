@@ -1,0 +1,173 @@
+//! One fetch of a Google access token.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::http::{HeaderName, HeaderValue};
+use async_trait::async_trait;
+use portunus_auth_core::secret::SecretString;
+use portunus_auth_core::{
+    Clock, CompanionHeader, Credential, CredentialError, CredentialSource, Issued, SecretSource,
+};
+use serde_json::Value;
+
+use super::adc::{self, Found};
+use super::metadata::Metadata;
+use super::misconfigured::Misconfigured;
+use super::service_account::SelfSigned;
+use super::{Call, SCOPE, Way};
+use crate::env::set;
+use crate::http::Http;
+
+/// The project that pays and whose quota counts, instead of the credential's own
+/// (<https://cloud.google.com/docs/quotas/quota-project>).
+const QUOTA_PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project");
+
+/// Fetches an access token of Google's. A credentials file is read once, when the source is made.
+#[derive(Clone, Debug)]
+pub struct GoogleSource {
+    way: Way,
+    scope: Option<String>,
+    quota_project: Option<HeaderValue>,
+    http: Http,
+    metadata_http: Http,
+    clock: Arc<dyn Clock>,
+}
+
+impl GoogleSource {
+    /// Application Default Credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names; else the one
+    /// that `gcloud auth application-default login` keeps; else the metadata server. See
+    /// [`VertexOAuthCredentialProvider::from_secrets`](crate::VertexOAuthCredentialProvider::from_secrets)
+    /// for all variables.
+    ///
+    /// # Errors
+    /// `Invalid` if a file is there and not usable.
+    pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
+        Ok(Self::default_credentials(env, clock)?)
+    }
+
+    /// The credentials file at that path, of any supported type.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be read or used.
+    pub fn from_file(
+        path: &Path,
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CredentialError> {
+        Ok(Self::read(path, env, clock)?)
+    }
+
+    pub(crate) fn default_credentials(
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Misconfigured> {
+        let source = Self::found(adc::find(env)?, clock)?.with_scope(set(env, "VERTEX_AI_SCOPE"));
+        match set(env, "GOOGLE_CLOUD_QUOTA_PROJECT") {
+            Some(project) => source.with_quota_project(&project),
+            None => Ok(source),
+        }
+    }
+
+    pub(crate) fn read(
+        path: &Path,
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Misconfigured> {
+        Self::found(adc::read(path, env)?, clock)
+    }
+
+    pub(crate) fn parse(
+        value: &Value,
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Misconfigured> {
+        Self::found(adc::parse(value, env)?, clock)
+    }
+
+    /// With the content of a file that a configuration refers to as a secret.
+    pub(crate) fn parse_secret(
+        json: &SecretString,
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Misconfigured> {
+        Self::found(adc::parse_secret(json, env)?, clock)
+    }
+
+    pub(crate) fn metadata(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, Misconfigured> {
+        let way = Way::Metadata(Metadata::from_secrets(env)?);
+        Self::found(Found { way, quota_project: None }, clock)
+    }
+
+    fn found(found: Found, clock: Arc<dyn Clock>) -> Result<Self, Misconfigured> {
+        let source = Self {
+            way: found.way,
+            scope: None,
+            quota_project: None,
+            http: Http::default(),
+            metadata_http: Http::for_metadata(),
+            clock,
+        };
+        match &found.quota_project {
+            Some(project) => source.with_quota_project(project),
+            None => Ok(source),
+        }
+    }
+
+    /// The same, if it is a service account's key.
+    pub(crate) fn service_account(self) -> Result<Self, Misconfigured> {
+        match self.way {
+            Way::ServiceAccount(_) => Ok(self),
+            _ => Err(Misconfigured::NotAServiceAccount),
+        }
+    }
+
+    pub(crate) fn with_scope(self, scope: Option<String>) -> Self {
+        Self { scope: scope.or(self.scope), ..self }
+    }
+
+    pub(crate) fn with_quota_project(self, project: &str) -> Result<Self, Misconfigured> {
+        let project = HeaderValue::from_str(project).map_err(|_| Misconfigured::QuotaProject)?;
+        Ok(Self { quota_project: Some(project), ..self })
+    }
+
+    /// Signs its tokens itself, for its scopes.
+    pub(crate) fn self_signed(self) -> Result<Self, Misconfigured> {
+        self.with_self_signed(SelfSigned::Scope)
+    }
+
+    pub(super) fn with_self_signed(mut self, how: SelfSigned) -> Result<Self, Misconfigured> {
+        match &mut self.way {
+            Way::ServiceAccount(account) => account.self_signed = Some(how),
+            _ => return Err(Misconfigured::NotAServiceAccount),
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn set_http(&mut self, http: Http) {
+        self.http = http;
+    }
+
+    pub(crate) fn set_metadata_http(&mut self, http: Http) {
+        self.metadata_http = http;
+    }
+}
+
+#[async_trait]
+impl CredentialSource for GoogleSource {
+    async fn fetch(&self) -> Result<Issued, CredentialError> {
+        let call = Call {
+            http: &self.http,
+            metadata_http: &self.metadata_http,
+            now: self.clock.now(),
+            scope: self.scope.as_deref().unwrap_or(SCOPE),
+            scope_is_chosen: self.scope.is_some(),
+        };
+        let mut issued = self.way.token(&call).await?;
+        if let (Some(project), Credential::BearerToken(token)) = (&self.quota_project, &issued.credential) {
+            let header = CompanionHeader { name: QUOTA_PROJECT, value: project.clone(), is_element: false };
+            issued.credential = Credential::BearerTokenWith { token: token.clone(), headers: vec![header] };
+        }
+        Ok(issued)
+    }
+}
