@@ -38,10 +38,17 @@ const UNSTATED_LIFE: Duration = Duration::from_secs(300);
 /// `Debug` shows the program only: somebody may have put a secret into an argument.
 #[derive(Clone)]
 pub struct CommandSource {
-    program: OsString,
-    arguments: Vec<OsString>,
-    timeout: Duration,
+    program: Program,
     clock: Arc<dyn Clock>,
+}
+
+/// What is run, how long, and what it is told in its environment.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: OsString,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) variables: Vec<(&'static str, String)>,
+    pub(crate) timeout: Duration,
 }
 
 /// Why a program gave no credential. Holds nothing of what it printed.
@@ -101,25 +108,31 @@ impl CommandSource {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.into(), arguments, timeout: Duration::from_secs(30), clock }
+        let (name, timeout) = (program.into(), Duration::from_secs(30));
+        Self { program: Program { name, arguments, variables: Vec::new(), timeout }, clock }
     }
 
     /// Kills the program after that time instead of 30 seconds.
     #[must_use]
-    pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.program.timeout = timeout;
+        self
     }
+}
 
+impl Program {
     fn start(&self) -> Result<Running, CommandError> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.name);
         command.args(&self.arguments).kill_on_drop(true);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         #[cfg(unix)]
         command.process_group(0);
         command.spawn().map(Running).map_err(CommandError::NotStarted)
     }
 
-    async fn output(&self) -> Result<Vec<u8>, CommandError> {
+    /// What it prints.
+    pub(crate) async fn output(&self) -> Result<Vec<u8>, CommandError> {
         let mut running = self.start()?;
         tokio::time::timeout(self.timeout, running.output())
             .await
@@ -170,9 +183,9 @@ impl From<CommandError> for CredentialError {
 impl CredentialSource for CommandSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let started = self.clock.now();
-        let output = self.output().await?;
+        let output = self.program.output().await?;
         let issued = issued(&output, started).ok_or(CommandError::NotACredential)?;
-        Ok(issued.from_source(self.program.to_string_lossy()))
+        Ok(issued.from_source(self.program.name.to_string_lossy()))
     }
 }
 

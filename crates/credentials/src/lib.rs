@@ -47,7 +47,8 @@ pub use command::{CommandError, CommandSource};
 pub use config::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
     AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
-    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig, ProviderConfig,
+    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, GoogleAmbientConfig, GoogleFileConfig,
+    GoogleServiceAccountConfig, ProviderConfig,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;

@@ -4,54 +4,40 @@
 //! Off unless the environment allows it: whoever can change a credentials file could otherwise run
 //! whatever they like.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{CredentialError, SecretSource};
 use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::fields::Fields;
 use super::misconfigured::Misconfigured;
 use super::subject::json_of;
+use crate::command::Program;
 use crate::env::set;
 use crate::file::read_token;
 
 const ALLOWED: &str = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
-const LARGEST_OUTPUT: u64 = 64 * 1024;
 const LONGEST_CODE: usize = 64;
 
 #[derive(Clone)]
 pub(crate) struct Executable {
-    program: String,
-    arguments: Vec<String>,
-    limit: Duration,
+    program: Program,
     output_file: Option<PathBuf>,
-    told: Vec<(&'static str, String)>,
 }
 
 /// Arguments may hold a secret.
 impl fmt::Debug for Executable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executable").field("program", &self.program).finish_non_exhaustive()
+        f.debug_struct("Executable").field("program", &self.program.name).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("the program that prints the identity token cannot be started")]
-    Start(#[source] std::io::Error),
-    #[error("the program that prints the identity token did not end in time")]
-    TooSlow,
-    #[error("the program that prints the identity token could not be read")]
-    Read(#[source] std::io::Error),
-    #[error("the program that prints the identity token ended with {0}")]
-    Ended(std::process::ExitStatus),
     #[error("the program that prints the identity token printed something else")]
     NotAResponse,
     #[error("the program printed an identity token that has expired")]
@@ -63,7 +49,6 @@ enum Failed {
 impl From<Failed> for CredentialError {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Start(_) => Self::Invalid(failed.into()),
             Failed::Refused { .. } => Self::Rejected(failed.into()),
             _ => Self::Unavailable { retry_after: None, source: failed.into() },
         }
@@ -94,26 +79,24 @@ impl Executable {
             return Err(Misconfigured::ExecutableForbidden);
         }
         // No shell: nothing in the command is expanded or chained.
-        let mut words = fields.required("command")?.split_whitespace().map(str::to_owned);
-        let program = words.next().ok_or(Misconfigured::Missing("command"))?;
+        let mut words = fields.required("command")?.split_whitespace().map(OsString::from);
+        let name = words.next().ok_or(Misconfigured::Missing("command"))?;
         let limit = fields.number("timeout_millis")?.unwrap_or(30_000);
         if !(5_000..=120_000).contains(&limit) {
             return Err(Misconfigured::Wrong("timeout_millis"));
         }
         let output_file = fields.text("output_file")?;
-        let mut told = vec![
+        let mut variables = vec![
             ("GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE", audience.to_owned()),
             ("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE", token_type.to_owned()),
             ("GOOGLE_EXTERNAL_ACCOUNT_INTERACTIVE", "0".to_owned()),
         ];
-        told.extend(acts_as.map(|email| ("GOOGLE_EXTERNAL_ACCOUNT_IMPERSONATED_EMAIL", email.to_owned())));
-        told.extend(output_file.map(|file| ("GOOGLE_EXTERNAL_ACCOUNT_OUTPUT_FILE", file.to_owned())));
+        variables.extend(acts_as.map(|email| ("GOOGLE_EXTERNAL_ACCOUNT_IMPERSONATED_EMAIL", email.to_owned())));
+        variables.extend(output_file.map(|file| ("GOOGLE_EXTERNAL_ACCOUNT_OUTPUT_FILE", file.to_owned())));
+        let (arguments, timeout) = (words.collect(), Duration::from_millis(limit));
         Ok(Self {
-            program,
-            arguments: words.collect(),
-            limit: Duration::from_millis(limit),
+            program: Program { name, arguments, variables, timeout },
             output_file: output_file.map(PathBuf::from),
-            told,
         })
     }
 
@@ -121,11 +104,7 @@ impl Executable {
         if let Some(kept) = self.kept(now).await {
             return Ok(kept);
         }
-        let printed = match timeout(self.limit, self.run()).await {
-            Ok(printed) => printed?,
-            Err(_) => return Err(Failed::TooSlow.into()),
-        };
-        let response = serde_json::from_slice(&printed).map_err(|_| Failed::NotAResponse)?;
+        let response = serde_json::from_slice(&self.program.output().await?).map_err(|_| Failed::NotAResponse)?;
         Ok(token_of(response, now)?)
     }
 
@@ -135,20 +114,6 @@ impl Executable {
         let response: Response = serde_json::from_value(json_of(&text)?).ok()?;
         response.expiration_time?;
         token_of(response, now).ok()
-    }
-
-    /// The program ends with the time limit, because dropping it kills it.
-    async fn run(&self) -> Result<Vec<u8>, Failed> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).envs(self.told.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(Failed::Start)?;
-        let mut printed = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            stdout.take(LARGEST_OUTPUT).read_to_end(&mut printed).await.map_err(Failed::Read)?;
-        }
-        let status = child.wait().await.map_err(Failed::Read)?;
-        if status.success() { Ok(printed) } else { Err(Failed::Ended(status)) }
     }
 }
 

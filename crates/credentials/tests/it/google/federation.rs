@@ -266,7 +266,7 @@ async fn what_a_program_does_instead_is_told_apart() {
         (with("expiration_time", json!(1_700_000_000)), "unavailable", "expired"),
         ("echo canary".to_owned(), "unavailable", "something else"),
         ("yes canary".to_owned(), "unavailable", ""),
-        (format!("{}\necho canary >&2\nexit 3", prints(&good)), "unavailable", "exit status: 3"),
+        (format!("{}\necho canary >&2\nexit 3", prints(&good)), "rejected", "exit status: 3"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let source = json!({ "executable": { "command": program(&folder, &script) } });
