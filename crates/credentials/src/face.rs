@@ -1,7 +1,7 @@
 //! What a provider does that is a cache of its source and nothing else.
 
 /// Implements `CredentialProvider` for a newtype around a `Cached`.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 macro_rules! answers_from_its_cache {
     ($provider:ident) => {
         #[async_trait]

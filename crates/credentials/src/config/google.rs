@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 /// A service account's key. Needs the feature `vertex-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GoogleServiceAccountConfig {
     /// The key file, read once; this or `key`.
@@ -24,6 +25,7 @@ pub struct GoogleServiceAccountConfig {
 
 /// A credentials file of any type that Google's tools write. Needs the feature `vertex-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GoogleFileConfig {
     /// The file, read once.
@@ -36,6 +38,7 @@ pub struct GoogleFileConfig {
 
 /// Application Default Credentials, or the metadata server alone. Needs the feature `vertex-auth`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GoogleAmbientConfig {
     /// The scopes, separated by spaces. `https://www.googleapis.com/auth/cloud-platform` by default.
@@ -51,8 +54,8 @@ mod built {
     use portunus_auth_core::{Clock, ConfigProblem, SecretSource};
 
     use super::{GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig};
-    use crate::config::{Source, secret};
-    use crate::google::{GoogleSource, Misconfigured};
+    use crate::config::{Source, at, secret};
+    use crate::google::GoogleSource;
 
     impl GoogleServiceAccountConfig {
         pub(in crate::config) fn source(
@@ -60,16 +63,16 @@ mod built {
             secrets: &dyn SecretSource,
             clock: Arc<dyn Clock>,
         ) -> Result<Source, ConfigProblem> {
-            let (at, read) = match (&self.key_file, &self.key) {
-                (Some(path), None) => ("key_file", GoogleSource::read(path, secrets, clock)),
+            let (key, read) = match (&self.key_file, &self.key) {
+                (Some(path), None) => ("key_file", GoogleSource::from_file(path, secrets, clock)),
                 (None, Some(key)) => {
-                    let key = secret("key", key, secrets)?;
-                    ("key", GoogleSource::parse_secret(&key, secrets, clock))
+                    let json = secret("key", key, secrets)?;
+                    ("key", GoogleSource::from_secret(&json, secrets, clock))
                 }
                 _ => return Err(ConfigProblem::new("key_file", "give either `key_file` or `key`")),
             };
-            let source = read.and_then(GoogleSource::service_account).map_err(at_key(at))?;
-            let source = if self.self_signed { source.self_signed().map_err(at_key(at))? } else { source };
+            let source = read.and_then(GoogleSource::service_account).map_err(at(key))?;
+            let source = if self.self_signed { source.self_signed().map_err(at(key))? } else { source };
             finished(source, self.scope.as_ref(), self.quota_project.as_ref())
         }
     }
@@ -80,7 +83,7 @@ mod built {
             secrets: &dyn SecretSource,
             clock: Arc<dyn Clock>,
         ) -> Result<Source, ConfigProblem> {
-            let source = GoogleSource::read(&self.path, secrets, clock).map_err(at_key("path"))?;
+            let source = GoogleSource::from_file(&self.path, secrets, clock).map_err(at("path"))?;
             finished(source, self.scope.as_ref(), self.quota_project.as_ref())
         }
     }
@@ -91,7 +94,7 @@ mod built {
             secrets: &dyn SecretSource,
             clock: Arc<dyn Clock>,
         ) -> Result<Source, ConfigProblem> {
-            let source = GoogleSource::default_credentials(secrets, clock).map_err(at_key("source"))?;
+            let source = GoogleSource::from_secrets(secrets, clock).map_err(at("source"))?;
             finished(source, self.scope.as_ref(), self.quota_project.as_ref())
         }
 
@@ -100,7 +103,7 @@ mod built {
             secrets: &dyn SecretSource,
             clock: Arc<dyn Clock>,
         ) -> Result<Source, ConfigProblem> {
-            let source = GoogleSource::metadata(secrets, clock).map_err(at_key("source"))?;
+            let source = GoogleSource::from_metadata(secrets, clock).map_err(at("source"))?;
             finished(source, self.scope.as_ref(), self.quota_project.as_ref())
         }
     }
@@ -112,13 +115,9 @@ mod built {
     ) -> Result<Source, ConfigProblem> {
         let source = source.with_scope(scope.cloned());
         let source = match quota_project {
-            Some(project) => source.with_quota_project(project).map_err(at_key("quota_project"))?,
+            Some(project) => source.with_quota_project(project).map_err(at("quota_project"))?,
             None => source,
         };
         Ok(Box::new(source))
-    }
-
-    fn at_key(key: &str) -> impl FnOnce(Misconfigured) -> ConfigProblem {
-        move |why| ConfigProblem::new(key, why)
     }
 }

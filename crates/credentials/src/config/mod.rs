@@ -251,7 +251,7 @@ fn secret(at: &str, from: &SecretRef, secrets: &dyn SecretSource) -> Result<Secr
 }
 
 /// What the environment does not set up stays a source, for a chain to pass over.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth"))]
 fn if_set<S: CredentialSource>(source: Result<S, CredentialError>) -> Result<Source, ConfigProblem> {
     match source {
         Ok(source) => Ok(Box::new(source)),
@@ -260,7 +260,7 @@ fn if_set<S: CredentialSource>(source: Result<S, CredentialError>) -> Result<Sou
     }
 }
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 fn at(place: &'static str) -> impl FnOnce(CredentialError) -> ConfigProblem {
     move |error| ConfigProblem::new(place, Causes(&error))
 }

@@ -91,7 +91,8 @@ impl Executable {
             ("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE", token_type.to_owned()),
             ("GOOGLE_EXTERNAL_ACCOUNT_INTERACTIVE", "0".to_owned()),
         ];
-        variables.extend(acts_as.map(|email| ("GOOGLE_EXTERNAL_ACCOUNT_IMPERSONATED_EMAIL", email.to_owned())));
+        variables
+            .extend(acts_as.map(|email| ("GOOGLE_EXTERNAL_ACCOUNT_IMPERSONATED_EMAIL", email.to_owned())));
         variables.extend(output_file.map(|file| ("GOOGLE_EXTERNAL_ACCOUNT_OUTPUT_FILE", file.to_owned())));
         let (arguments, timeout) = (words.collect(), Duration::from_millis(limit));
         Ok(Self {
@@ -104,7 +105,8 @@ impl Executable {
         if let Some(kept) = self.kept(now).await {
             return Ok(kept);
         }
-        let response = serde_json::from_slice(&self.program.output().await?).map_err(|_| Failed::NotAResponse)?;
+        let response =
+            serde_json::from_slice(&self.program.output().await?).map_err(|_| Failed::NotAResponse)?;
         Ok(token_of(response, now)?)
     }
 

@@ -13,7 +13,7 @@ use url::Url;
 use super::misconfigured::Misconfigured;
 use super::{Call, classify};
 use crate::env::set;
-use crate::http::{Answer, Http, allowed_metadata};
+use crate::http::{Answer, Http, allowed_metadata, nobody_there};
 
 const HOST: &str = "metadata.google.internal";
 const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
@@ -33,7 +33,7 @@ pub(super) const RENEWED_BEFORE_END: Duration = Duration::from_secs(225);
 pub(crate) struct Metadata {
     /// The default service account's folder.
     base: Url,
-    /// Somebody named the host, or the machine is Google's. Where nothing says so, silence says that
+    /// Somebody named the host, or the machine is Google's. Where nothing says so, an address where nobody is says that
     /// there is no such server.
     expected: bool,
     switched_off: bool,
@@ -97,9 +97,7 @@ impl Metadata {
         // Away from Google, one try that ends within a second has to do.
         let request = if expected { request.idempotent() } else { request };
         let answer = match request.send(now).await {
-            Err(CredentialError::Unavailable { .. }) if !expected => {
-                return Err(CredentialError::NotConfigured);
-            }
+            Err(error) if !expected && nobody_there(&error) => return Err(CredentialError::NotConfigured),
             answer => answer?,
         };
         let is_google = answer.header(FLAVOR) == Some("Google");
@@ -116,5 +114,45 @@ impl Metadata {
             return Err(CredentialError::Invalid(Refused::NoAccount.into()));
         }
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn asked(expected: bool) -> CredentialError {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let server = Metadata {
+            base: format!("http://{closed}/{ACCOUNT}").parse().unwrap(),
+            expected,
+            switched_off: false,
+            has_answered: Arc::default(),
+        };
+        let http = Http::for_metadata().with_attempts(2, Duration::ZERO);
+        server.get(&http, "token", &[], SystemTime::UNIX_EPOCH).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn where_nobody_is_nothing_is_configured_unless_somebody_was_expected() {
+        assert!(matches!(asked(false).await, CredentialError::NotConfigured));
+        assert!(matches!(asked(true).await, CredentialError::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_machine_of_googles_has_the_server() {
+        struct Files(&'static str);
+        impl SecretSource for Files {
+            fn env(&self, _: &str) -> Option<String> {
+                None
+            }
+            fn file(&self, path: &Path) -> std::io::Result<String> {
+                assert_eq!(path, Path::new(PRODUCT_NAME));
+                Ok(self.0.to_owned())
+            }
+        }
+        let expected = |product| Metadata::from_secrets(&Files(product)).unwrap().expected;
+        assert!(expected("Google Compute Engine\n") && expected("Google\n"));
+        assert!(!expected("Standard PC") && !expected(""));
     }
 }

@@ -25,11 +25,11 @@ use self::external_account::ExternalAccount;
 use self::fields::Fields;
 use self::impersonation::{Impersonation, Target};
 use self::metadata::Metadata;
+use self::misconfigured::Misconfigured;
 use self::service_account::ServiceAccount;
 use crate::IssuerError;
 use crate::http::Http;
 
-pub(crate) use self::misconfigured::Misconfigured;
 pub use self::provider::VertexOAuthCredentialProvider;
 pub use self::source::GoogleSource;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portunus_auth_core::{Clock, Credential, CredentialError, CredentialProvider, SecretSource, SystemClock};
+use portunus_auth_core::{Clock, CredentialError, SecretSource, SystemClock};
 use serde_json::Value;
 
 use super::GoogleSource;
@@ -52,7 +52,7 @@ impl VertexOAuthCredentialProvider {
     /// `Invalid` if it cannot be read, or is not the key of a service account.
     pub fn from_key_file(path: &Path) -> Result<Self, CredentialError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let source = GoogleSource::read(path, &ProcessEnv, clock.clone())?.service_account()?;
+        let source = GoogleSource::from_file(path, &ProcessEnv, clock.clone())?.service_account()?;
         Ok(Self::caching(source, clock))
     }
 
@@ -62,7 +62,7 @@ impl VertexOAuthCredentialProvider {
     /// `Invalid` if it is not the key of a service account.
     pub fn from_service_account_json(json: &Value) -> Result<Self, CredentialError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let source = GoogleSource::parse(json, &ProcessEnv, clock.clone())?.service_account()?;
+        let source = GoogleSource::from_json(json, &ProcessEnv, clock.clone())?.service_account()?;
         Ok(Self::caching(source, clock))
     }
 
@@ -82,7 +82,7 @@ impl VertexOAuthCredentialProvider {
     /// # Errors
     /// `Invalid` if the id cannot be sent in a header.
     pub fn with_quota_project(self, project: &str) -> Result<Self, CredentialError> {
-        self.tried(|source| Ok(source.with_quota_project(project)?))
+        self.tried(|source| source.with_quota_project(project))
     }
 
     /// Signs the tokens with the service account's key instead of asking for them: no network, no
@@ -93,7 +93,7 @@ impl VertexOAuthCredentialProvider {
     /// `Invalid` if these are not the credentials of a service account.
     pub fn with_self_signed_jwt(self, audience: Option<&str>) -> Result<Self, CredentialError> {
         let how = audience.map_or(SelfSigned::Scope, |audience| SelfSigned::Audience(audience.to_owned()));
-        self.tried(|source| Ok(source.with_self_signed(how)?))
+        self.tried(|source| source.with_self_signed(how))
     }
 
     /// Shares an HTTP client, or sets other time limits, for all but the metadata server.
@@ -122,17 +122,4 @@ impl VertexOAuthCredentialProvider {
     }
 }
 
-#[async_trait]
-impl CredentialProvider for VertexOAuthCredentialProvider {
-    async fn resolve(&self) -> Result<Credential, CredentialError> {
-        self.0.resolve().await
-    }
-
-    fn held(&self) -> Option<Arc<Credential>> {
-        self.0.held()
-    }
-
-    fn invalidate(&self, refused: &Credential) {
-        self.0.invalidate(refused);
-    }
-}
+answers_from_its_cache!(VertexOAuthCredentialProvider);

@@ -43,10 +43,16 @@ impl GoogleSource {
     /// # Errors
     /// `Invalid` if a file is there and not usable.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
-        Ok(Self::default_credentials(env, clock)?)
+        let source = Self::found(adc::find(env)?, clock)?.with_scope(set(env, "VERTEX_AI_SCOPE"));
+        match set(env, "GOOGLE_CLOUD_QUOTA_PROJECT") {
+            Some(project) => source.with_quota_project(&project),
+            None => Ok(source),
+        }
     }
 
-    /// The credentials file at that path, of any supported type.
+    /// The credentials file at that path, of any supported type. `env` reads it, and says whether a file may
+    /// name a program (`GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES`) or another universe
+    /// (`GOOGLE_CLOUD_UNIVERSE_DOMAIN`).
     ///
     /// # Errors
     /// `Invalid` if it cannot be read or used.
@@ -55,51 +61,36 @@ impl GoogleSource {
         env: &dyn SecretSource,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CredentialError> {
-        Ok(Self::read(path, env, clock)?)
-    }
-
-    pub(crate) fn default_credentials(
-        env: &dyn SecretSource,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Misconfigured> {
-        let source = Self::found(adc::find(env)?, clock)?.with_scope(set(env, "VERTEX_AI_SCOPE"));
-        match set(env, "GOOGLE_CLOUD_QUOTA_PROJECT") {
-            Some(project) => source.with_quota_project(&project),
-            None => Ok(source),
-        }
-    }
-
-    pub(crate) fn read(
-        path: &Path,
-        env: &dyn SecretSource,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Misconfigured> {
         Self::found(adc::read(path, env)?, clock)
     }
 
-    pub(crate) fn parse(
-        value: &Value,
-        env: &dyn SecretSource,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Misconfigured> {
-        Self::found(adc::parse(value, env)?, clock)
-    }
-
-    /// With the content of a file that a configuration refers to as a secret.
-    pub(crate) fn parse_secret(
-        json: &SecretString,
-        env: &dyn SecretSource,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Misconfigured> {
-        Self::found(adc::parse_secret(json, env)?, clock)
-    }
-
-    pub(crate) fn metadata(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, Misconfigured> {
+    /// The metadata server, at `GCE_METADATA_HOST` or else `metadata.google.internal`.
+    ///
+    /// # Errors
+    /// `Invalid` if that host is not one of this machine's own network.
+    pub fn from_metadata(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
         let way = Way::Metadata(Metadata::from_secrets(env)?);
         Self::found(Found { way, quota_project: None }, clock)
     }
 
-    fn found(found: Found, clock: Arc<dyn Clock>) -> Result<Self, Misconfigured> {
+    pub(super) fn from_json(
+        json: &Value,
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CredentialError> {
+        Self::found(adc::parse(json, env)?, clock)
+    }
+
+    /// With the content of a file that a configuration refers to as a secret.
+    pub(crate) fn from_secret(
+        json: &SecretString,
+        env: &dyn SecretSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CredentialError> {
+        Self::found(adc::parse_secret(json, env)?, clock)
+    }
+
+    fn found(found: Found, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
         let source = Self {
             way: found.way,
             scope: None,
@@ -115,10 +106,10 @@ impl GoogleSource {
     }
 
     /// The same, if it is a service account's key.
-    pub(crate) fn service_account(self) -> Result<Self, Misconfigured> {
+    pub(crate) fn service_account(self) -> Result<Self, CredentialError> {
         match self.way {
             Way::ServiceAccount(_) => Ok(self),
-            _ => Err(Misconfigured::NotAServiceAccount),
+            _ => Err(Misconfigured::NotAServiceAccount.into()),
         }
     }
 
@@ -126,20 +117,20 @@ impl GoogleSource {
         Self { scope: scope.or(self.scope), ..self }
     }
 
-    pub(crate) fn with_quota_project(self, project: &str) -> Result<Self, Misconfigured> {
+    pub(crate) fn with_quota_project(self, project: &str) -> Result<Self, CredentialError> {
         let project = HeaderValue::from_str(project).map_err(|_| Misconfigured::QuotaProject)?;
         Ok(Self { quota_project: Some(project), ..self })
     }
 
     /// Signs its tokens itself, for its scopes.
-    pub(crate) fn self_signed(self) -> Result<Self, Misconfigured> {
+    pub(crate) fn self_signed(self) -> Result<Self, CredentialError> {
         self.with_self_signed(SelfSigned::Scope)
     }
 
-    pub(super) fn with_self_signed(mut self, how: SelfSigned) -> Result<Self, Misconfigured> {
+    pub(super) fn with_self_signed(mut self, how: SelfSigned) -> Result<Self, CredentialError> {
         match &mut self.way {
             Way::ServiceAccount(account) => account.self_signed = Some(how),
-            _ => return Err(Misconfigured::NotAServiceAccount),
+            _ => return Err(Misconfigured::NotAServiceAccount.into()),
         }
         Ok(self)
     }

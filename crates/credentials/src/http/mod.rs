@@ -71,7 +71,10 @@ impl HttpError {
 }
 
 /// Whether nobody answered at the address: what asks a metadata service does not run where there is one.
-#[cfg_attr(not(feature = "bedrock-auth"), expect(dead_code, reason = "for the clouds' metadata services"))]
+#[cfg_attr(
+    not(any(feature = "bedrock-auth", feature = "vertex-auth")),
+    expect(dead_code, reason = "for the clouds' metadata services")
+)]
 pub(crate) fn nobody_there(error: &CredentialError) -> bool {
     let CredentialError::Unavailable { source, .. } = error else { return false };
     source.downcast_ref::<HttpError>().is_some_and(HttpError::is_connect)

@@ -119,6 +119,10 @@ async fn every_flow() -> String {
     {
         seen += &crate::aws_canary::programs().await;
     }
+    #[cfg(feature = "vertex-auth")]
+    {
+        seen += &crate::google::canary::every_flow().await;
+    }
 
     let echo = json!({
         "error": "canary-1", "error_description": "canary-client-secret", "error_codes": ["canary"],
