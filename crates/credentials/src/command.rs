@@ -42,8 +42,8 @@ pub struct CommandSource {
     clock: Arc<dyn Clock>,
 }
 
-/// What is run, how long, and what it is told in its environment.
-#[derive(Clone, Debug)]
+/// What is run, how long, and what it is told in its environment. `Debug` shows the program only.
+#[derive(Clone)]
 pub(crate) struct Program {
     pub(crate) name: OsString,
     pub(crate) arguments: Vec<OsString>,
@@ -97,6 +97,12 @@ enum When {
 impl fmt::Debug for CommandSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandSource").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.name, f)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::HeaderName;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 use portunus_auth_core::CredentialError;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
@@ -17,7 +17,7 @@ use portunus_auth_core::{
 };
 use serde::Deserialize;
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 use crate::cached::Causes;
 use crate::env::{NotSet, set};
 use crate::{Cached, Chain, FileSource, StaticTokenProvider};

@@ -5,7 +5,6 @@
 //! whatever they like.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,17 +22,10 @@ use crate::file::read_token;
 const ALLOWED: &str = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
 const LONGEST_CODE: usize = 64;
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Executable {
     program: Program,
     output_file: Option<PathBuf>,
-}
-
-/// Arguments may hold a secret.
-impl fmt::Debug for Executable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executable").field("program", &self.program.name).finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug, thiserror::Error)]

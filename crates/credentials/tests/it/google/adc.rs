@@ -58,15 +58,18 @@ async fn the_explicit_file_beats_the_one_that_gcloud_keeps_and_that_the_metadata
         ("/explicit.json", &*explicit),
         ("CLOUDSDK_CONFIG", "/config"),
         ("/config/application_default_credentials.json", &*config),
-        ("HOME", "/home/u"),
-        ("/home/u/.config/gcloud/application_default_credentials.json", &*home),
+        ("HOME", "/users/u"),
+        ("/users/u/.config/gcloud/application_default_credentials.json", &*home),
     ];
     assert_eq!(world.asks(&all).await, "explicit");
     assert_eq!(world.asks(&all[2..]).await, "config");
     if !cfg!(windows) {
         assert_eq!(world.asks(&all[4..]).await, "home");
     }
-    assert_eq!(world.asks(&[("GOOGLE_APPLICATION_CREDENTIALS", " "), ("HOME", "/home/u")]).await, "metadata");
+    assert_eq!(
+        world.asks(&[("GOOGLE_APPLICATION_CREDENTIALS", " "), ("HOME", "/users/u")]).await,
+        "metadata"
+    );
     // The folder that was named is the only one that is looked into.
     let named = [("CLOUDSDK_CONFIG", "/elsewhere"), all[4], all[5]];
     assert_eq!(world.asks(&named).await, "metadata");

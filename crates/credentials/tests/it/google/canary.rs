@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use portunus_credentials::http::Http;
 use portunus_credentials::VertexOAuthCredentialProvider;
+use portunus_credentials::http::Http;
 use serde_json::json;
 use wiremock::matchers::{any, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
