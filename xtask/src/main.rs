@@ -5,6 +5,7 @@ mod ci;
 mod deny;
 mod e2e;
 mod features;
+mod fuzz;
 mod interop;
 mod process;
 mod setup;
@@ -29,6 +30,7 @@ cargo xtask COMMAND
   deny            licences, sources, duplicate and banned crates, advisories
   vectors [NAME]  the test vectors that live outside the repository; reports with NAME in their name
   e2e             the quick start, driven by the official SDKs, and a search for leaked secrets
+  fuzz --smoke    what strangers send, fuzzed for two minutes; fuzz TARGET goes on until it is stopped
   interop         the same requests as the clouds' own libraries, checked against these
   bench           what the gateway costs a request, against calling the mock directly
 ";
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         ["vectors"] => vectors::run(None).map(drop),
         ["vectors", name] => vectors::run(Some(name)).map(drop),
         ["e2e"] => e2e::run(),
+        ["fuzz", "--smoke"] => fuzz::smoke(),
+        ["fuzz", target] => fuzz::endless(target),
         ["interop"] => interop::run(),
         ["bench"] => bench::run(),
         _ => {
