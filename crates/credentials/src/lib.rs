@@ -48,13 +48,13 @@ pub use config::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
     AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
     AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, GoogleAmbientConfig, GoogleFileConfig,
-    GoogleServiceAccountConfig, ProviderConfig,
+    GoogleIdentityConfig, GoogleServiceAccountConfig, ProviderConfig,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;
 pub use fixed::StaticTokenProvider;
 #[cfg(feature = "vertex-auth")]
-pub use google::{GoogleSource, VertexOAuthCredentialProvider};
+pub use google::{GoogleIdentityTokenSource, GoogleSource, VertexOAuthCredentialProvider};
 #[cfg(feature = "http")]
 pub use token::{IssuerError, Token};
 

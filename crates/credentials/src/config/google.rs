@@ -47,15 +47,25 @@ pub struct GoogleAmbientConfig {
     pub quota_project: Option<String>,
 }
 
+/// An identity token of the machine's service account, from the metadata server, for a federation with
+/// others. Needs the feature `vertex-auth`.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct GoogleIdentityConfig {
+    /// For whom the token is, such as `https://api.anthropic.com`.
+    pub audience: String,
+}
+
 #[cfg(feature = "vertex-auth")]
 mod built {
     use std::sync::Arc;
 
     use portunus_auth_core::{Clock, ConfigProblem, SecretSource};
 
-    use super::{GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig};
+    use super::{GoogleAmbientConfig, GoogleFileConfig, GoogleIdentityConfig, GoogleServiceAccountConfig};
     use crate::config::{Source, at, secret};
-    use crate::google::GoogleSource;
+    use crate::google::{GoogleIdentityTokenSource, GoogleSource};
 
     impl GoogleServiceAccountConfig {
         pub(in crate::config) fn source(
@@ -85,6 +95,20 @@ mod built {
         ) -> Result<Source, ConfigProblem> {
             let source = GoogleSource::from_file(&self.path, secrets, clock).map_err(at("path"))?;
             finished(source, self.scope.as_ref(), self.quota_project.as_ref())
+        }
+    }
+
+    impl GoogleIdentityConfig {
+        pub(in crate::config) fn source(
+            &self,
+            secrets: &dyn SecretSource,
+            clock: Arc<dyn Clock>,
+        ) -> Result<Source, ConfigProblem> {
+            if self.audience.trim().is_empty() {
+                return Err(ConfigProblem::new("audience", "say for whom the token is"));
+            }
+            let source = GoogleIdentityTokenSource::new(&self.audience, secrets, clock);
+            Ok(Box::new(source.map_err(at("source"))?))
         }
     }
 

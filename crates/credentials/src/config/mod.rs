@@ -31,7 +31,9 @@ pub use self::azure::{
     AzureWorkloadConfig,
 };
 pub use self::command::CommandConfig;
-pub use self::google::{GoogleAmbientConfig, GoogleFileConfig, GoogleServiceAccountConfig};
+pub use self::google::{
+    GoogleAmbientConfig, GoogleFileConfig, GoogleIdentityConfig, GoogleServiceAccountConfig,
+};
 
 /// How to obtain a credential. Secrets are given by reference only.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,6 +103,8 @@ pub enum ProviderConfig {
     GoogleAdc(GoogleAmbientConfig),
     /// The metadata server of a machine of Google's.
     GoogleMetadata(GoogleAmbientConfig),
+    /// An identity token of a machine of Google's, for a federation with others.
+    GoogleIdentityToken(GoogleIdentityConfig),
 }
 
 fn default_header() -> String {
@@ -185,6 +189,9 @@ impl ProviderConfig {
                 vendor!("vertex-auth", config, config.default_credentials(secrets, clock))
             }
             Self::GoogleMetadata(config) => vendor!("vertex-auth", config, config.metadata(secrets, clock)),
+            Self::GoogleIdentityToken(config) => {
+                vendor!("vertex-auth", config, config.source(secrets, clock))
+            }
         })
     }
 
@@ -225,6 +232,7 @@ impl ProviderConfig {
             Self::GoogleCredentialsFile(_) => "google-credentials-file",
             Self::GoogleAdc(_) => "google-adc",
             Self::GoogleMetadata(_) => "google-metadata",
+            Self::GoogleIdentityToken(_) => "google-identity-token",
         }
     }
 }

@@ -8,6 +8,7 @@ mod executable;
 mod external_account;
 mod fields;
 mod hosts;
+mod identity;
 mod impersonation;
 mod metadata;
 mod misconfigured;
@@ -30,6 +31,7 @@ use self::service_account::ServiceAccount;
 use crate::IssuerError;
 use crate::http::Http;
 
+pub use self::identity::GoogleIdentityTokenSource;
 pub use self::provider::VertexOAuthCredentialProvider;
 pub use self::source::GoogleSource;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use portunus_credentials::VertexOAuthCredentialProvider;
 use portunus_credentials::http::Http;
+use portunus_credentials::{Cached, GoogleIdentityTokenSource, VertexOAuthCredentialProvider};
 use serde_json::json;
 use wiremock::matchers::{any, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -62,6 +62,8 @@ async fn all(answer: ResponseTemplate, folder: &tempfile::TempDir) -> String {
         seen += &run(provider_with(&file, &allowed, &clock()).unwrap()).await;
     }
     let env = Env::of(&[("GCE_METADATA_HOST", &server.uri().replace("http://", ""))]);
+    let identity = GoogleIdentityTokenSource::new("a", &env, clock()).unwrap().with_http(http.clone());
+    seen += &exercise(&Cached::new(identity, clock())).await;
     seen + &run(VertexOAuthCredentialProvider::from_secrets(&env, clock()).unwrap()).await
 }
 

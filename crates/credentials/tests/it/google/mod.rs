@@ -4,6 +4,7 @@ mod adc;
 #[cfg(feature = "azure-auth")]
 pub(crate) mod canary;
 mod federation;
+mod identity;
 mod impersonation;
 mod metadata;
 mod service_account;
