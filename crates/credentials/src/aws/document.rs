@@ -41,7 +41,7 @@ struct Refusal {
 }
 
 /// The keys in an answer.
-pub(super) fn keys(answer: &Answer) -> Result<Issued, CredentialError> {
+pub(crate) fn keys(answer: &Answer) -> Result<Issued, CredentialError> {
     let found = answer.json::<Document>().and_then(|document| {
         let Document { access_key_id, secret_access_key, token, expiration, role_arn } = document;
         let all = [&access_key_id, &secret_access_key, &token];
@@ -67,7 +67,7 @@ fn unavailable(retry_after: Option<Duration>, source: NotKeys) -> CredentialErro
 }
 
 /// What can be done about an answer that is no success.
-pub(super) fn refusal(answer: &Answer) -> CredentialError {
+pub(crate) fn refusal(answer: &Answer) -> CredentialError {
     let status = answer.status();
     let source = MetadataError { status, code: code(answer) };
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {

@@ -23,4 +23,6 @@ pub use self::sign::{PayloadHash, SignError, Signer};
 pub use self::web_identity::{StsError, WebIdentityCredentialProvider, WebIdentitySource};
 
 pub(crate) use self::default::chain;
+#[cfg(feature = "vertex-auth")]
+pub(crate) use self::document::{keys, refusal};
 pub(crate) use self::web_identity::SESSION_NAME;

@@ -36,6 +36,12 @@ pub(crate) enum Misconfigured {
         "the credentials file is for another universe than the public cloud; if that is right, set `GOOGLE_CLOUD_UNIVERSE_DOMAIN` to its `universe_domain`"
     )]
     Universe,
+    #[cfg(not(feature = "bedrock-auth"))]
+    #[error("an external account on AWS needs a build with the feature `bedrock-auth`")]
+    NeedsBedrock,
+    #[cfg(feature = "bedrock-auth")]
+    #[error("the keys of AWS in the environment are not whole")]
+    AwsKeys(#[source] CredentialError),
     #[error("`credential_source` in the credentials file is one of `file`, `url` and `executable`")]
     SubjectSource,
     #[error("`url` in the credentials file must be https, or lead to this machine's own network")]

@@ -4,6 +4,8 @@
 
 mod adc;
 mod authorized_user;
+#[cfg(feature = "bedrock-auth")]
+mod aws;
 mod executable;
 mod external_account;
 mod fields;

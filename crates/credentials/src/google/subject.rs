@@ -22,6 +22,8 @@ pub(crate) enum Subject {
     File(PathBuf, Format),
     Url(Box<Asked>),
     Executable(Box<Executable>),
+    #[cfg(feature = "bedrock-auth")]
+    Aws(Box<super::aws::Aws>),
 }
 
 #[derive(Clone)]
@@ -60,7 +62,7 @@ impl Subject {
         let source =
             fields.object("credential_source")?.ok_or(Misconfigured::Missing("credential_source"))?;
         if source.text("environment_id")?.is_some() {
-            return Err(Misconfigured::UnsupportedType("external_account of AWS"));
+            return Self::aws(&source, audience, env);
         }
         let executable = source.object("executable")?;
         match (source.text("file")?, source.text("url")?, executable) {
@@ -74,8 +76,20 @@ impl Subject {
         }
     }
 
+    #[cfg(feature = "bedrock-auth")]
+    fn aws(source: &Fields<'_>, audience: &str, env: &dyn SecretSource) -> Result<Self, Misconfigured> {
+        super::aws::Aws::parse(source, audience, env).map(|aws| Self::Aws(Box::new(aws)))
+    }
+
+    #[cfg(not(feature = "bedrock-auth"))]
+    fn aws(_: &Fields<'_>, _: &str, _: &dyn SecretSource) -> Result<Self, Misconfigured> {
+        Err(Misconfigured::NeedsBedrock)
+    }
+
     pub(super) async fn token(&self, call: &Call<'_>) -> Result<SecretString, CredentialError> {
         match self {
+            #[cfg(feature = "bedrock-auth")]
+            Self::Aws(aws) => aws.token(call).await,
             Self::File(path, format) => {
                 let text = read_token(path).await?;
                 format.token(&text).ok_or_else(|| CredentialError::Invalid(NoToken.into()))

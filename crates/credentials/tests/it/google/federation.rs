@@ -339,7 +339,6 @@ fn a_file_that_leads_elsewhere_or_says_too_little_is_refused() {
         (source(json!("canary")), "credential_source"),
         (source(json!({})), "one of `file`"),
         (source(json!({ "file": "/a", "url": "https://canary" })), "one of `file`"),
-        (source(json!({ "environment_id": "aws2" })), "AWS"),
         (source(json!({ "file": "/a", "format": json_format })), "subject_token_field_name"),
         (source(json!({ "file": "/a", "format": { "type": "xml" } })), "format"),
         (source(json!({ "url": "canary" })), "`url`"),
@@ -376,4 +375,13 @@ fn another_universe_has_to_be_the_environments_as_well() {
     let mut file = file;
     file["token_url"] = "https://sts.googleapis.com/v1/token".into();
     assert!(refusal(&file, &universe, &clock).contains("token_url"));
+}
+
+#[cfg(not(feature = "bedrock-auth"))]
+#[test]
+fn an_account_on_aws_says_what_it_needs() {
+    let clock = clock();
+    let cloud = serve(&clock, GoogleCloud::new());
+    let file = file(&cloud, WORKLOAD, json!({ "environment_id": "aws1" }));
+    assert!(refusal(&file, &[], &clock).contains("the feature `bedrock-auth`"));
 }

@@ -1,6 +1,8 @@
 //! Google's credentials against the mock's services, which refuse whatever is not exactly as documented.
 
 mod adc;
+#[cfg(feature = "bedrock-auth")]
+mod aws;
 #[cfg(feature = "azure-auth")]
 pub(crate) mod canary;
 mod federation;
