@@ -24,12 +24,31 @@ impl SecretSource for ProcessEnv {
 
     /// The text of a file of at most 64 KiB.
     fn file(&self, path: &Path) -> io::Result<String> {
-        let mut text = String::new();
-        let read = std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-        if read as u64 > LARGEST_FILE {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a secret file has at most 64 KiB"));
-        }
-        Ok(text)
+        text(path, LARGEST_FILE)
+    }
+}
+
+fn text(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if read as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {most} bytes")));
+    }
+    Ok(text)
+}
+
+/// Files of at most so many bytes, and no variables.
+#[cfg(feature = "azure-auth")]
+pub(crate) struct FilesUpTo(pub(crate) u64);
+
+#[cfg(feature = "azure-auth")]
+impl SecretSource for FilesUpTo {
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, path: &Path) -> io::Result<String> {
+        text(path, self.0)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
-    Clock, Credential, CredentialError, CredentialSource, Issued, SecretError, SecretRef,
+    Clock, Credential, CredentialError, CredentialSource, Issued, SecretError, SecretRef, SecretSource,
 };
 
 use crate::ProcessEnv;
@@ -37,7 +37,7 @@ impl FileSource {
 impl CredentialSource for FileSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let expires_at = Some(self.clock.now() + TRUSTED_FOR);
-        let token = read(self.path.clone()).await?.map_err(unreadable)?;
+        let token = read(self.path.clone(), ProcessEnv).await?.map_err(unreadable)?;
         Ok(Issued::new(Credential::BearerToken(token), expires_at))
     }
 }
@@ -54,12 +54,24 @@ fn unreadable(error: SecretError) -> CredentialError {
 /// Reads a token's file on a thread of its own: a hanging network file system must not stop the runtime's.
 #[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 pub(crate) async fn read_token(path: &std::path::Path) -> Result<SecretString, CredentialError> {
-    read(path.to_owned()).await?.map_err(|error| CredentialError::Invalid(error.into()))
+    read(path.to_owned(), ProcessEnv).await?.map_err(|error| CredentialError::Invalid(error.into()))
 }
 
-async fn read(path: PathBuf) -> Result<Result<SecretString, SecretError>, CredentialError> {
+/// The same for a file of at most so many bytes.
+#[cfg(feature = "azure-auth")]
+pub(crate) async fn read_small(
+    path: &std::path::Path,
+    most: u64,
+) -> Result<Result<SecretString, SecretError>, CredentialError> {
+    read(path.to_owned(), crate::env::FilesUpTo(most)).await
+}
+
+async fn read(
+    path: PathBuf,
+    files: impl SecretSource + Send + 'static,
+) -> Result<Result<SecretString, SecretError>, CredentialError> {
     let secret = SecretRef::File(path);
-    tokio::task::spawn_blocking(move || secret.resolve(&ProcessEnv))
+    tokio::task::spawn_blocking(move || secret.resolve(&files))
         .await
         .map_err(|crashed| CredentialError::Unavailable { retry_after: None, source: crashed.into() })
 }

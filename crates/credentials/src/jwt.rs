@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
+#[cfg(feature = "azure-auth")]
+use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -71,6 +73,12 @@ impl SigningKey {
             _ => return Err(KeyError::NotRsa),
         };
         Ok(Self(Arc::new(pair.map_err(|_| KeyError::NotRsa)?)))
+    }
+
+    /// The public half, in DER (RFC 8017 section A.1.1).
+    #[cfg(feature = "azure-auth")]
+    pub(crate) fn public(&self) -> &[u8] {
+        self.0.public_key().as_ref()
     }
 
     /// A JWT of this header and these claims (RFC 7515 section 3.1). The header has to name the algorithm.

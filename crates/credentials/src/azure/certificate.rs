@@ -34,24 +34,44 @@ pub struct ClientCertificate {
 enum Misconfigured {
     #[error("the client certificate's private key")]
     Key(#[source] KeyError),
-    #[error("there is no certificate in PEM (`-----BEGIN CERTIFICATE-----`); a PFX file has to be converted")]
+    #[error(
+        "there is no certificate in PEM (`-----BEGIN CERTIFICATE-----`), or one is damaged; a PFX file has to be converted"
+    )]
     NoCertificate,
+    #[error("none of the certificates is that of the private key")]
+    NotOfThisKey,
+    #[error("the system has no randomness")]
+    NoRandomness,
 }
 
 impl ClientCertificate {
-    /// From a PEM text with the private key, not encrypted, and the certificate, in any order; further
+    /// From a PEM text with the private key, not encrypted, and its certificate, in any order; further
     /// certificates are those that issued it.
     ///
     /// # Errors
-    /// `Invalid` if one of both is missing or damaged, or the key is not an RSA key.
+    /// `Invalid` if one of both is missing or damaged, the key is not an RSA key, or the certificate is another
+    /// key's.
     pub fn from_pem(pem: &SecretString) -> Result<Self, CredentialError> {
-        let key = SigningKey::from_pem(pem).map_err(|why| invalid(Misconfigured::Key(why)))?;
-        let chain = CertificateDer::pem_slice_iter(pem.expose_secret().as_bytes());
-        let chain =
+        Self::from_pems(pem, pem)
+    }
+
+    /// The same from two texts: the certificate, maybe with those that issued it, and its private key.
+    ///
+    /// # Errors
+    /// Those of [`from_pem`](Self::from_pem).
+    pub fn from_pems(certificate: &SecretString, key: &SecretString) -> Result<Self, CredentialError> {
+        let key = SigningKey::from_pem(key).map_err(|why| invalid(Misconfigured::Key(why)))?;
+        let chain = CertificateDer::pem_slice_iter(certificate.expose_secret().as_bytes());
+        let mut chain =
             chain.collect::<Result<Vec<_>, _>>().map_err(|_| invalid(Misconfigured::NoCertificate))?;
         if chain.is_empty() {
             return Err(invalid(Misconfigured::NoCertificate));
         }
+        // A certificate holds its public key in the form in which the key shows it.
+        let is_own =
+            |der: &CertificateDer<'_>| der.windows(key.public().len()).any(|part| part == key.public());
+        let own = chain.iter().position(is_own).ok_or_else(|| invalid(Misconfigured::NotOfThisKey))?;
+        chain[..=own].rotate_right(1);
         Ok(Self { key, chain, algorithm: Algorithm::Ps256, sends_chain: false })
     }
 
@@ -85,7 +105,7 @@ impl ClientCertificate {
             header["x5c"] = self.chain.iter().map(|der| BASE64_STANDARD.encode(der)).collect();
         }
         let mut jti = [0; 16];
-        aws_lc_rs::rand::fill(&mut jti).map_err(|_| invalid(Misconfigured::Key(KeyError::CannotSign)))?;
+        aws_lc_rs::rand::fill(&mut jti).map_err(|_| invalid(Misconfigured::NoRandomness))?;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let claims = json!({
             "aud": endpoint.as_str(),

@@ -16,7 +16,9 @@ use crate::{Cached, ProcessEnv, StaticTokenProvider};
 /// A token for Azure OpenAI: fetched from Microsoft Entra ID, kept, and renewed five minutes before it
 /// ends; or the static token of `AZURE_AD_TOKEN`.
 ///
-/// Clones share what is held. The `with_…` methods begin anew: use them before the first call.
+/// Clones share what is held. A `with_…` method makes a provider that holds nothing yet, because what is asked
+/// for otherwise is another token. The static token comes before anything else, and so the `with_…` methods
+/// leave it as it is, and log a warning; [`renews`](CredentialProvider::renews) tells it from the others.
 #[derive(Clone)]
 pub struct AzureAdCredentialProvider(Token);
 
@@ -42,7 +44,7 @@ impl AzureAdCredentialProvider {
     /// As the process's environment says; see [`from_secrets`](Self::from_secrets).
     ///
     /// # Errors
-    /// `NotConfigured` if none of the variables is set, `Invalid` if only some are.
+    /// `NotConfigured` if none of the variables is set, or only `AZURE_CLIENT_ID`; `Invalid` if only some are.
     pub fn from_env() -> Result<Self, CredentialError> {
         Self::from_secrets(&ProcessEnv, Arc::new(SystemClock))
     }
@@ -59,7 +61,7 @@ impl AzureAdCredentialProvider {
     /// counts as unset.
     ///
     /// # Errors
-    /// `NotConfigured` if none of the variables is set, `Invalid` if only some are.
+    /// `NotConfigured` if none of the variables is set, or only `AZURE_CLIENT_ID`; `Invalid` if only some are.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
         if let Some(token) = set(env, "AZURE_AD_TOKEN") {
             return Ok(Self(Token::Given(StaticTokenProvider::new(token.into()))));
@@ -92,7 +94,12 @@ impl AzureAdCredentialProvider {
 
     fn changed(self, change: impl FnOnce(&mut AzureAdSource)) -> Self {
         Self(match self.0 {
-            Token::Given(token) => Token::Given(token),
+            Token::Given(token) => {
+                tracing::warn!(
+                    "AZURE_AD_TOKEN is set and used as it is; scope, authority and client are not"
+                );
+                Token::Given(token)
+            }
             Token::Issued(cached) => Token::Issued(cached.changed(change)),
         })
     }

@@ -22,8 +22,12 @@ pub(crate) const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 /// RFC 7523 section 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// What an application needs; with a certificate or a federated token there is no secret.
-const PARTS: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
+/// What an application needs.
+const PARTS: [&str; 3] = [
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` or `AZURE_FEDERATED_TOKEN_FILE",
+];
 
 /// The federated token has ended. Whoever put it into its file replaces it.
 const ASSERTION_EXPIRED: u64 = 700_024;
@@ -58,8 +62,17 @@ pub(crate) enum Proof {
     /// Read at every exchange, because certificates are renewed.
     CertificateFile {
         path: PathBuf,
+        /// Where the key is, if not in the same file.
+        key: Option<PathBuf>,
         sends_chain: bool,
     },
+}
+
+impl Proof {
+    /// Whether another issuer replaces it.
+    fn is_issued(&self) -> bool {
+        matches!(self, Self::TokenFile(_) | Self::Assertion(_))
+    }
 }
 
 /// Why a token cannot be asked for. A person must act.
@@ -71,6 +84,10 @@ pub(crate) enum Misconfigured {
     Tenant,
     #[error("a client can only be proved by a bearer token of another issuer")]
     Assertion,
+    #[error(
+        "`AZURE_CLIENT_CERTIFICATE_PASSWORD` is set, but only PEM files that are not encrypted can be read; convert the file and unset the variable"
+    )]
+    Password,
     #[error("the authority must be an https:// address without user name, query and fragment")]
     Authority(#[source] Option<HttpError>),
 }
@@ -117,15 +134,19 @@ impl AzureAdSource {
     /// [`AzureAdCredentialProvider::from_secrets`]: crate::AzureAdCredentialProvider::from_secrets
     ///
     /// # Errors
-    /// `NotConfigured` if none of the variables is set, `Invalid` if only some are.
+    /// `NotConfigured` if none of the variables is set, or only `AZURE_CLIENT_ID`; `Invalid` if only some are.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
         let [tenant, client_id] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"].map(|name| set(env, name));
         let secret = set(env, "AZURE_CLIENT_SECRET").map(|secret| Proof::Secret(secret.into()));
-        let proof = secret.or_else(|| certificate_file(env));
+        let proof = match secret {
+            Some(secret) => Some(secret),
+            None => certificate_file(env)?,
+        };
         let proof = proof.or_else(|| Some(Proof::TokenFile(set(env, "AZURE_FEDERATED_TOKEN_FILE")?.into())));
         let (tenant, client_id, proof) = match (tenant, client_id, proof) {
             (Some(tenant), Some(client_id), Some(proof)) => (tenant, client_id, proof),
-            (None, None, None) => return Err(CredentialError::NotConfigured),
+            // A client id alone may be that of the machine's identity.
+            (None, _, None) => return Err(CredentialError::NotConfigured),
             (tenant, client_id, proof) => {
                 let is_set = [tenant.is_some(), client_id.is_some(), proof.is_some()];
                 let missing = PARTS.iter().zip(is_set).filter(|(_, is_set)| !is_set);
@@ -140,7 +161,8 @@ impl AzureAdSource {
         Ok(source)
     }
 
-    /// Workload identity with a token from elsewhere, such as GitHub Actions: any source of a bearer token.
+    /// Workload identity with a token from elsewhere, such as GitHub Actions: any source of a bearer token, asked
+    /// at every exchange. Not configured where that source is not.
     pub fn with_assertion(
         tenant: impl Into<String>,
         client_id: impl Into<String>,
@@ -168,7 +190,7 @@ impl AzureAdSource {
         file: impl Into<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let proof = Proof::CertificateFile { path: file.into(), sends_chain: false };
+        let proof = Proof::CertificateFile { path: file.into(), key: None, sends_chain: false };
         Self::proving(tenant.into(), client_id.into(), proof, clock)
     }
 
@@ -223,11 +245,14 @@ impl AzureAdSource {
     }
 }
 
-fn certificate_file(env: &dyn SecretSource) -> Option<Proof> {
-    let path = set(env, "AZURE_CLIENT_CERTIFICATE_PATH")?.into();
+fn certificate_file(env: &dyn SecretSource) -> Result<Option<Proof>, Misconfigured> {
+    let Some(path) = set(env, "AZURE_CLIENT_CERTIFICATE_PATH") else { return Ok(None) };
+    if set(env, "AZURE_CLIENT_CERTIFICATE_PASSWORD").is_some() {
+        return Err(Misconfigured::Password);
+    }
     let sends_chain = set(env, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
     let sends_chain = sends_chain.is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true"));
-    Some(Proof::CertificateFile { path, sends_chain })
+    Ok(Some(Proof::CertificateFile { path: path.into(), key: None, sends_chain }))
 }
 
 fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialError {
@@ -250,8 +275,12 @@ impl AzureAdSource {
                 _ => Err(Misconfigured::Assertion.into()),
             },
             Proof::Certificate(certificate) => certificate.assertion(url, &self.client_id, self.clock.now()),
-            Proof::CertificateFile { path, sends_chain } => {
-                let certificate = ClientCertificate::from_pem(&read_token(path).await?)?;
+            Proof::CertificateFile { path, key, sends_chain } => {
+                let certificate = read_token(path).await?;
+                let certificate = match key {
+                    Some(key) => ClientCertificate::from_pems(&certificate, &read_token(key).await?)?,
+                    None => ClientCertificate::from_pem(&certificate)?,
+                };
                 let certificate = if *sends_chain { certificate.sending_chain() } else { certificate };
                 certificate.assertion(url, &self.client_id, self.clock.now())
             }
@@ -292,8 +321,8 @@ impl CredentialSource for AzureAdSource {
         let url = self.token_url()?;
         let mut expired = false;
         match self.exchange(&url, &mut expired).await {
-            // The file may have been replaced since it was read.
-            Err(_) if expired => self.exchange(&url, &mut expired).await,
+            // It may have been replaced since it was read.
+            Err(_) if expired && self.proof.is_issued() => self.exchange(&url, &mut expired).await,
             result => result,
         }
     }

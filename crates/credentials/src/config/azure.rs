@@ -57,6 +57,8 @@ pub struct AzureCertificateConfig {
     pub client_id: String,
     /// The PEM file with the certificate and its key, not encrypted; read at every exchange.
     pub certificate: PathBuf,
+    /// The PEM file with the key, if it is another one.
+    pub key: Option<PathBuf>,
     /// Whether the certificates are sent along.
     #[serde(default)]
     pub send_chain: bool,
@@ -77,6 +79,10 @@ pub struct AzureManagedIdentityConfig {
     pub object_id: Option<String>,
     /// The same by its resource id.
     pub resource_id: Option<String>,
+    /// Whether a chain goes on to its next source where there is no such machine, or it has no identity of its
+    /// own.
+    #[serde(default)]
+    pub may_be_absent: bool,
     /// The resource. Azure's cognitive services by default.
     pub scope: Option<String>,
 }
@@ -103,9 +109,8 @@ mod built {
             if let Some(token) = set(secrets, "AZURE_AD_TOKEN") {
                 return Ok(Box::new(StaticTokenProvider::new(token.into())));
             }
-            let scope = set(secrets, "AZURE_AD_SCOPE").unwrap_or_else(|| SCOPE.to_owned());
             let application = if_set(AzureAdSource::from_secrets(secrets, clock.clone()))?;
-            let machine = AzureManagedIdentitySource::from_secrets(scope, secrets, clock);
+            let machine = AzureManagedIdentitySource::from_variables(secrets, clock);
             let machine = machine.map(AzureManagedIdentitySource::may_be_absent);
             let chain = Chain::first("Entra application", application);
             Ok(Box::new(chain.then("managed identity", if_set(machine)?)))
@@ -132,8 +137,8 @@ mod built {
 
     impl AzureCertificateConfig {
         pub(in crate::config) fn source(&self, clock: Arc<dyn Clock>) -> Result<Source, ConfigProblem> {
-            let (path, sends_chain) = (self.certificate.clone(), self.send_chain);
-            let proof = Proof::CertificateFile { path, sends_chain };
+            let (path, key) = (self.certificate.clone(), self.key.clone());
+            let proof = Proof::CertificateFile { path, key, sends_chain: self.send_chain };
             source([&self.tenant_id, &self.client_id], proof, [&self.scope, &self.authority], clock)
         }
     }
@@ -146,7 +151,10 @@ mod built {
         ) -> Result<Source, ConfigProblem> {
             let scope = self.scope.as_deref().unwrap_or(SCOPE);
             let source = AzureManagedIdentitySource::from_secrets(scope, secrets, clock);
-            let source = source.map_err(at("source"))?;
+            let mut source = source.map_err(at("source"))?;
+            if self.may_be_absent {
+                source = source.may_be_absent();
+            }
             let id = match (&self.client_id, &self.object_id, &self.resource_id) {
                 (None, None, None) => return Ok(Box::new(source)),
                 (Some(id), None, None) => ManagedIdentityId::ClientId(id.clone()),

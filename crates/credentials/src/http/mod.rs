@@ -72,7 +72,7 @@ impl HttpError {
 
 /// Whether nobody answered at the address: what asks a metadata service does not run where there is one.
 #[cfg_attr(
-    not(any(feature = "bedrock-auth", feature = "vertex-auth")),
+    not(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth")),
     expect(dead_code, reason = "for the clouds' metadata services")
 )]
 pub(crate) fn nobody_there(error: &CredentialError) -> bool {

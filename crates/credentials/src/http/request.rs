@@ -55,7 +55,12 @@ impl Request {
 
     /// `Authorization: Bearer …` (RFC 6750 section 2.1).
     pub fn bearer(self, token: &SecretString) -> Self {
-        self.set(AUTHORIZATION, format!("Bearer {}", token.expose_secret()), true)
+        self.authorization("Bearer", token)
+    }
+
+    /// `Authorization` with that scheme (RFC 9110 section 11.4), and the credentials as they are.
+    pub fn authorization(self, scheme: &str, credentials: &SecretString) -> Self {
+        self.set(AUTHORIZATION, format!("{scheme} {}", credentials.expose_secret()), true)
     }
 
     /// `Authorization: Basic …` (RFC 7617 section 2), in the standard base64 alphabet with padding.

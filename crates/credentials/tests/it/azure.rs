@@ -105,6 +105,12 @@ fn nothing_set_is_not_configured_and_half_of_it_invalid() {
         from(&[("AZURE_CLIENT_ID", " "), ("AZURE_AD_TOKEN", "")]),
         CredentialError::NotConfigured
     ));
+    // It may be that of a managed identity.
+    assert!(matches!(from(&[("AZURE_CLIENT_ID", "app")]), CredentialError::NotConfigured));
+    let unproved = everything(&from(&CONFIGURED[..2]));
+    for way in ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"] {
+        assert!(unproved.contains(way), "{unproved}");
+    }
     let half = from(&[("AZURE_CLIENT_SECRET", "canary")]);
     assert!(matches!(half, CredentialError::Invalid(_)));
     let all = everything(&half);
@@ -126,6 +132,37 @@ async fn plain_http_elsewhere_than_on_loopback_is_refused() {
     let provider = AzureAdCredentialProvider::new("contoso", "app", "canary".into())
         .with_authority("http://login.example.com".parse().unwrap());
     assert!(matches!(provider.resolve().await.unwrap_err(), CredentialError::Invalid(_)));
+}
+
+#[test]
+fn sovereign_authorities_are_taken_and_plain_ones_are_not() {
+    let from = |authority: &str| {
+        let env = with(&[("AZURE_AUTHORITY_HOST", authority)]);
+        AzureAdCredentialProvider::from_secrets(&env, clock())
+    };
+    for authority in [
+        "https://login.microsoftonline.us",
+        "https://login.microsoftonline.us/",
+        "https://login.chinacloudapi.cn",
+        "https://login.partner.microsoftonline.cn",
+        "https://adfs.example.com/adfs",
+        "http://127.0.0.1:1",
+    ] {
+        from(authority).unwrap();
+    }
+    for authority in [
+        "http://login.microsoftonline.us",
+        "login.microsoftonline.us",
+        "https://u:canary@login.microsoftonline.us",
+        "https://login.microsoftonline.us/?canary",
+        "https://login.microsoftonline.us/#canary",
+        "ftp://login.microsoftonline.us",
+        "data:,canary",
+    ] {
+        let error = from(authority).unwrap_err();
+        assert!(matches!(error, CredentialError::Invalid(_)), "{authority}: {error:?}");
+        assert!(!everything(&error).contains("canary"), "{authority}");
+    }
 }
 
 #[tokio::test]

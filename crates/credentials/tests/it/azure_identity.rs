@@ -9,7 +9,7 @@ use portunus_auth_core::clock::ManualClock;
 use portunus_credentials::http::Http;
 use portunus_credentials::{
     AzureAdCredentialProvider, AzureAdSource, AzureManagedIdentityProvider, AzureManagedIdentitySource,
-    ClientCertificate, CredentialError, CredentialProvider, CredentialSource, ManagedIdentityId,
+    ClientCertificate, CredentialError, CredentialProvider, CredentialSource, EnvSource, ManagedIdentityId,
     StaticTokenProvider,
 };
 use portunus_mock::{EntraApp, Fault, ManagedIdentity, MockCloud};
@@ -67,6 +67,71 @@ async fn a_strangers_certificate_is_rejected() {
     let error = proved(&cloud, &clock, certificate("stranger.pem")).fetch().await.unwrap_err();
     assert!(matches!(error, CredentialError::Rejected(_)), "{error:?}");
     assert!(everything(&error).contains("700027"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_key_and_its_certificate_may_lie_apart_and_belong_together() {
+    let clock = clock();
+    let cloud = entra(&clock);
+    let (own, stranger) = (pem("client.pem"), pem("stranger.pem"));
+    let from = |certificate: &str, key: &str| ClientCertificate::from_pems(&certificate.into(), &key.into());
+    // Those that issued it may come first.
+    let mixed = from(&format!("{stranger}{own}"), &own).unwrap().sending_chain();
+    proved(&cloud, &clock, mixed).fetch().await.unwrap();
+    let error = from(&stranger, &own).unwrap_err();
+    assert!(matches!(error, CredentialError::Invalid(_)), "{error:?}");
+    assert!(everything(&error).contains("none of the certificates"), "{error:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["c.pem", "k.pem"].map(|name| folder.path().join(name));
+    let at = own.find("-----BEGIN CERTIFICATE").unwrap();
+    let after = own[at..].find("-----END CERTIFICATE-----").unwrap() + at + 25;
+    std::fs::write(&certificate, &own[at..after]).unwrap();
+    std::fs::write(&key, own.replace(&own[at..after], "")).unwrap();
+    let url = cloud.url();
+    let config = format!(
+        "source = \"azure-certificate\"\ntenant_id = \"contoso\"\nclient_id = \"app\"\n\
+         certificate = {certificate:?}\nkey = {key:?}\nauthority = \"{url}\""
+    );
+    let config: portunus_credentials::ProviderConfig = toml::from_str(&config).unwrap();
+    config.source(&Env::default(), clock.clone()).unwrap().fetch().await.unwrap();
+}
+
+#[test]
+fn an_encrypted_certificate_file_is_refused_at_once() {
+    let env = Env::of(&[
+        ("AZURE_TENANT_ID", "contoso"),
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", "/c.pfx"),
+        ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "canary"),
+    ]);
+    let error = AzureAdSource::from_secrets(&env, clock()).unwrap_err();
+    let all = everything(&error);
+    assert!(matches!(error, CredentialError::Invalid(_)), "{all}");
+    assert!(all.contains("AZURE_CLIENT_CERTIFICATE_PASSWORD") && !all.contains("canary"), "{all}");
+}
+
+#[tokio::test]
+async fn a_federated_identity_is_as_configured_as_the_source_of_its_token() {
+    let unset = EnvSource::new("UNSET", Arc::new(Env::default()));
+    let source = AzureAdSource::with_assertion("contoso", "app", unset, clock());
+    assert!(matches!(source.fetch().await, Err(CredentialError::NotConfigured)));
+}
+
+/// The machine's token is what proves an application: no secret anywhere.
+#[tokio::test]
+async fn a_managed_identity_can_prove_an_application() {
+    let clock = clock();
+    let app = EntraApp::new("contoso", "app", "unused").trusting("managed-identity-mock-token-1");
+    let cloud = MockCloud::builder().entra(app).managed_identity(ManagedIdentity::vm("id-1"));
+    let cloud = cloud.clock(clock.clone()).build().unwrap();
+    let env = Env::of(&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", &cloud.url())]);
+    let scope = "api://AzureADTokenExchange/.default";
+    let machine = AzureManagedIdentitySource::from_secrets(scope, &env, clock.clone()).unwrap();
+    let source = AzureAdSource::with_assertion("contoso", "app", machine, clock.clone());
+    source.with_authority(&cloud.url().parse().unwrap()).fetch().await.unwrap();
+    let asked = cloud.requests().remove(0);
+    assert_eq!(asked.query(), Some("api-version=2019-08-01&resource=api%3A%2F%2FAzureADTokenExchange"));
 }
 
 #[tokio::test]
@@ -145,7 +210,7 @@ async fn a_virtual_machine_has_a_token_until_the_second_that_it_states() {
     for other in [ManagedIdentityId::ObjectId("x".into()), ManagedIdentityId::ResourceId("/x".into())] {
         let other = source(&clock, &env).with_identity(other);
         assert!(matches!(other.fetch().await, Err(CredentialError::Invalid(_))));
-        assert!(matches!(other.may_be_absent().fetch().await, Err(CredentialError::NotConfigured)));
+        assert!(matches!(other.may_be_absent().fetch().await, Err(CredentialError::Invalid(_))));
     }
     let env = Env::of(&[env[0], ("AZURE_CLIENT_ID", "id-1")]);
     let provider = AzureManagedIdentityProvider::from_secrets(&env, clock.clone()).unwrap();
@@ -179,8 +244,168 @@ async fn arc_wants_the_key_from_a_file_of_its_own() {
     arc().with_arc_keys(folder.path()).fetch().await.unwrap();
     let elsewhere = arc().fetch().await.unwrap_err();
     assert!(everything(&elsewhere).contains("not its own"), "{elsewhere:?}");
-    let chosen = arc().with_identity(ManagedIdentityId::ClientId("id-1".into())).fetch().await;
-    assert!(matches!(chosen, Err(CredentialError::Invalid(_))));
+    let arc = || arc().with_arc_keys(folder.path());
+    arc().with_identity(ManagedIdentityId::ClientId("id-1".into())).fetch().await.unwrap();
+    let other = arc().with_identity(ManagedIdentityId::ClientId("id-2".into())).fetch().await;
+    assert!(matches!(other, Err(CredentialError::Invalid(_))));
+    assert_eq!(arc().fetch().await.unwrap().source.as_deref(), Some("Azure managed identity (Arc)"));
+}
+
+#[tokio::test]
+async fn arcs_agent_cannot_be_made_to_have_another_file_read() {
+    let clock = clock();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir_all(keys.join("below")).unwrap();
+    for file in ["other.key", "keys/other.txt", "keys/below/other.key"] {
+        std::fs::write(folder.path().join(file), "canary-secret").unwrap();
+    }
+    for named in [
+        "other.key",
+        "keys/other.txt",
+        "keys/below/other.key",
+        "keys/../other.key",
+        "keys/.key",
+        "keys/absent.key",
+    ] {
+        let agent = ManagedIdentity::arc("id-1", &keys).naming_key_file(folder.path().join(named));
+        refused_by_arc(&clock, agent, &keys).await;
+    }
+    refused_by_arc(&clock, ManagedIdentity::arc("id-1", &keys).naming_key_file(""), &keys).await;
+    refused_by_arc(&clock, ManagedIdentity::arc("id-1", &keys).with_key_bytes(4_097), &keys).await;
+}
+
+async fn refused_by_arc(clock: &Arc<ManualClock>, agent: ManagedIdentity, keys: &std::path::Path) {
+    let says = format!("{agent:?}");
+    let cloud = machine(clock, agent);
+    let endpoint = format!("{}/metadata/identity/oauth2/token", cloud.url());
+    let env = [("IDENTITY_ENDPOINT", &*endpoint), ("IMDS_ENDPOINT", "x")];
+    let error = source(clock, &env).with_arc_keys(keys).fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Invalid(_)), "{says}: {error:?}");
+    assert!(!everything(&error).contains("canary"), "{says}: {error:?}");
+    assert_eq!(cloud.requests().len(), 1, "{says}: nothing was sent in answer to the challenge");
+}
+
+#[tokio::test]
+async fn an_old_agent_of_arc_that_ignores_the_chosen_identity_is_found_out() {
+    let clock = clock();
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = machine(&clock, ManagedIdentity::arc("its-own", folder.path()).whichever_is_named());
+    let endpoint = format!("{}/metadata/identity/oauth2/token", cloud.url());
+    let env = [("IDENTITY_ENDPOINT", &*endpoint), ("IMDS_ENDPOINT", "x")];
+    let source = || source(&clock, &env).with_arc_keys(folder.path());
+    source().fetch().await.unwrap();
+    for id in [ManagedIdentityId::ClientId("id-2".into()), ManagedIdentityId::ObjectId("its-own".into())] {
+        let error = source().with_identity(id).fetch().await.unwrap_err();
+        assert!(everything(&error).contains("did not confirm"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_answers_in_place_of_arcs_agent_without_a_challenge_is_not_believed() {
+    let server = wiremock::MockServer::start().await;
+    let token = serde_json::json!({ "access_token": "canary", "expires_on": "1900000000" });
+    let answer = wiremock::ResponseTemplate::new(200).set_body_json(token);
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    let env = [("IDENTITY_ENDPOINT", &*server.uri()), ("IMDS_ENDPOINT", "x")];
+    let error = source(&clock(), &env).fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Invalid(_)), "{error:?}");
+    assert!(!everything(&error).contains("canary"), "{error:?}");
+}
+
+#[tokio::test]
+async fn arc_is_told_by_its_agents_program_as_well() {
+    let env = Env::of(&[("/opt/azcmagent/bin/himds", "program")]);
+    let source = AzureManagedIdentitySource::from_secrets(SCOPE, &env, clock()).unwrap();
+    assert!(format!("{source:?}").contains("Arc"), "{source:?}");
+    let source = AzureManagedIdentitySource::from_secrets(SCOPE, &Env::default(), clock()).unwrap();
+    assert!(format!("{source:?}").contains("Vm"), "{source:?}");
+}
+
+#[tokio::test]
+async fn a_machine_that_serves_a_token_again_is_asked_once_in_its_life() {
+    let clock = clock();
+    let cloud = machine(&clock, ManagedIdentity::vm("id-1"));
+    cloud.set_token_lifetime(seconds(86_400));
+    let env = Env::of(&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", &cloud.url())]);
+    let provider = AzureManagedIdentityProvider::from_secrets(&env, clock.clone()).unwrap();
+    let first = provider.resolve().await.unwrap();
+    for _ in 0..86 {
+        clock.advance(seconds(1_000));
+        assert!(provider.resolve().await.unwrap() == first);
+    }
+    let path = "/metadata/identity/oauth2/token";
+    assert_eq!(cloud.count(path), 1, "400 seconds before the end it is too early to ask");
+    clock.advance(seconds(200));
+    while provider.resolve().await.unwrap() == first {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cloud.count(path), 2);
+}
+
+#[tokio::test]
+async fn the_machines_own_identity_may_be_absent_and_several_have_to_be_told_apart() {
+    let clock = clock();
+    for (says, is_absent) in
+        [("Identity not found", true), ("Multiple user assigned identities exist, please specify one", false)]
+    {
+        let cloud = machine(&clock, ManagedIdentity::vm("id-1").only_if_named(says));
+        let url = cloud.url();
+        let env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", &*url)];
+        assert!(matches!(source(&clock, &env).fetch().await, Err(CredentialError::Invalid(_))), "{says}");
+        let answer = source(&clock, &env).may_be_absent().fetch().await.unwrap_err();
+        assert_eq!(matches!(answer, CredentialError::NotConfigured), is_absent, "{says}: {answer:?}");
+        let named = source(&clock, &env).with_identity(ManagedIdentityId::ClientId("id-1".into()));
+        named.may_be_absent().fetch().await.unwrap();
+    }
+}
+
+/// A chain would go on under another identity.
+#[tokio::test]
+async fn a_machine_that_was_there_once_is_not_absent_later() {
+    let clock = clock();
+    let cloud = machine(&clock, ManagedIdentity::vm("id-1"));
+    let url = cloud.url();
+    let source = source(&clock, &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", &*url)]).may_be_absent();
+    source.fetch().await.unwrap();
+    cloud.shutdown().await;
+    let error = source.fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_without_a_usable_end_is_none() {
+    let clock = clock();
+    let ends = [
+        serde_json::json!("1700003600"),
+        serde_json::json!(1_700_003_600),
+        serde_json::json!(u64::MAX / 4),
+        serde_json::json!("soon"),
+        serde_json::json!("-1"),
+        serde_json::json!(1.5),
+        serde_json::json!(true),
+        serde_json::json!("inf"),
+        serde_json::json!(null),
+    ];
+    for (n, end) in ends.into_iter().enumerate() {
+        let server = wiremock::MockServer::start().await;
+        let token = serde_json::json!({ "access_token": "canary", "expires_on": end, "client_id": "a b" });
+        let answer = wiremock::ResponseTemplate::new(200).set_body_json(token);
+        wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+        let issued = source(&clock, &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", &*server.uri())]).fetch().await;
+        match (n, issued) {
+            (0 | 1, Ok(issued)) => assert_eq!(issued.expires_at, Some(clock.now() + seconds(3_600))),
+            (2, Ok(issued)) => {
+                assert_eq!(issued.expires_at, Some(clock.now() + seconds(86_400)), "a day at most");
+                assert_eq!(issued.subject, None, "what is no id is not shown");
+            }
+            (3.., Err(error)) => {
+                assert!(matches!(error, CredentialError::Unavailable { .. }), "{end}: {error:?}");
+                assert!(!everything(&error).contains("canary"), "{end}");
+            }
+            (_, other) => panic!("{end}: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -224,4 +449,35 @@ async fn a_machine_that_is_busy_is_asked_again() {
         let error = source(&clock, &env).fetch().await.unwrap_err();
         assert!(matches!(error, CredentialError::Unavailable { .. }), "{fault:?}: {error:?}");
     }
+}
+
+/// What a workload finds: `AZURE_CLIENT_ID` alone is the machine's user-assigned identity.
+#[tokio::test]
+async fn the_default_takes_an_application_first_and_the_machine_then() {
+    let clock = clock();
+    let app = EntraApp::new("contoso", "app", "canary-secret");
+    let cloud = MockCloud::builder().entra(app).managed_identity(ManagedIdentity::vm("id-1"));
+    let cloud = cloud.clock(clock.clone()).build().unwrap();
+    let url = cloud.url();
+    let base = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", &*url), ("AZURE_AUTHORITY_HOST", &*url)];
+    let source = |more: &[(&str, &str)]| {
+        let config: portunus_credentials::ProviderConfig =
+            toml::from_str("source = \"azure-default\"").unwrap();
+        config.source(&Env::of(&[&base[..], more].concat()), clock.clone()).unwrap()
+    };
+    let application = [
+        ("AZURE_TENANT_ID", "contoso"),
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_CLIENT_SECRET", "canary-secret"),
+    ];
+    for (env, token) in [
+        (&[("AZURE_AD_TOKEN", "given")][..], "given"),
+        (&application[..], "entra-mock-token-1"),
+        (&[("AZURE_CLIENT_ID", "id-1")][..], "managed-identity-mock-token-2"),
+        (&[][..], "managed-identity-mock-token-2"),
+    ] {
+        assert_eq!(text(&source(env).fetch().await.unwrap().credential), token, "{env:?}");
+    }
+    let other = source(&[("AZURE_CLIENT_ID", "id-2")]).fetch().await;
+    assert!(matches!(other, Err(CredentialError::Invalid(_))), "{other:?}");
 }

@@ -123,6 +123,7 @@ impl CloudBuilder {
             containers: self.containers,
             instance: self.instance,
             identity: self.identity,
+            served: azure_identity::Served::default(),
             assertions: entra_assertion::Seen::default(),
             sessions: AtomicU64::new(0),
             lifetime: AtomicU64::new(LIFETIME.as_secs()),
@@ -147,6 +148,7 @@ struct Cloud {
     containers: Vec<ContainerRole>,
     instance: Option<InstanceRole>,
     identity: Option<ManagedIdentity>,
+    served: azure_identity::Served,
     /// Those that clients of Entra have signed.
     assertions: entra_assertion::Seen,
     /// Of the instance's metadata service.
