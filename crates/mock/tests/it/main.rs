@@ -10,6 +10,7 @@ mod code_flow;
 #[cfg(feature = "oauth")]
 mod documented;
 mod fixtures;
+mod google;
 #[cfg(feature = "oauth")]
 mod idp;
 mod lifecycle;
