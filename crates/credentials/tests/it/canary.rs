@@ -111,6 +111,7 @@ async fn every_flow() -> String {
         .then("variable", EnvSource::new("CANARY", Arc::new(env)));
     seen += &exercise(&Cached::new(chain, clock.clone())).await;
     seen += &exercise(&Cached::new(FileSource::new(file, clock.clone()), clock)).await;
+    seen += &crate::azure_canary::every_flow().await;
     #[cfg(feature = "bedrock-auth")]
     {
         seen += &crate::aws_canary::every_flow().await;

@@ -11,6 +11,8 @@ mod aws_config;
 #[cfg(feature = "azure-auth")]
 mod azure;
 #[cfg(feature = "azure-auth")]
+mod azure_canary;
+#[cfg(feature = "azure-auth")]
 mod azure_identity;
 mod cached;
 #[cfg(feature = "azure-auth")]
