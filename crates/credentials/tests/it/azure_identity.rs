@@ -14,7 +14,7 @@ use portunus_credentials::{
 };
 use portunus_mock::{EntraApp, Fault, ManagedIdentity, MockCloud};
 
-use crate::support::{Env, clock, everything, seconds, text};
+use crate::support::{Env, Source, Step, clock, everything, seconds, text};
 
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
@@ -480,4 +480,80 @@ async fn the_default_takes_an_application_first_and_the_machine_then() {
     }
     let other = source(&[("AZURE_CLIENT_ID", "id-2")]).fetch().await;
     assert!(matches!(other, Err(CredentialError::Invalid(_))), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told_and_no_second_assertion_is_tried() {
+    let right = clock();
+    let cloud = entra(&right);
+    let path = EntraApp::new("contoso", "app", "unused").token_path();
+    let ahead = clock();
+    ahead.advance(seconds(3_600));
+    let error = proved(&cloud, &ahead, certificate("client.pem")).fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Rejected(_)), "{error:?}");
+    assert!(everything(&error).contains("700024"), "{error:?}");
+    assert_eq!(cloud.count(&path), 1);
+    right.advance(seconds(7_200));
+    let error = proved(&cloud, &ahead, certificate("client.pem")).fetch().await.unwrap_err();
+    assert!(everything(&error).contains("700024"), "an assertion ends within minutes: {error:?}");
+}
+
+#[tokio::test]
+async fn an_assertion_that_has_ended_is_fetched_once_more() {
+    let clock = clock();
+    let app = EntraApp::new("contoso", "app", "unused").trusting("of-another-issuer");
+    let path = app.token_path();
+    let cloud = MockCloud::builder().entra(app).clock(clock.clone()).build().unwrap();
+    let issuer = Source::new(&clock);
+    issuer.then(Step::Token("expired-canary", None)).then(Step::Token("of-another-issuer", None));
+    let source = AzureAdSource::with_assertion("contoso", "app", issuer.clone(), clock.clone());
+    let source = source.with_authority(&cloud.url().parse().unwrap());
+    source.fetch().await.unwrap();
+    assert_eq!((issuer.fetches(), cloud.count(&path)), (2, 2));
+    issuer.then(Step::Token("expired-canary", None)).then(Step::Token("expired-canary", None));
+    let error = source.fetch().await.unwrap_err();
+    assert!(everything(&error).contains("700024") && !everything(&error).contains("canary"), "{error:?}");
+    assert_eq!((issuer.fetches(), cloud.count(&path)), (4, 4), "not a third time");
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_answer_in_time_is_unavailable() {
+    let clock = clock();
+    let cloud = machine(&clock, ManagedIdentity::app_service("id-1", "canary-header"));
+    let endpoint = format!("{}/msi/token", cloud.url());
+    let env = [("IDENTITY_ENDPOINT", &*endpoint), ("IDENTITY_HEADER", "canary-header")];
+    let short = Duration::from_millis(100);
+    let http = Http::with_timeouts(short, short).with_attempts(1, Duration::ZERO);
+    let source = source(&clock, &env).with_http(http);
+    cloud.fail_next(1, Fault::Hang);
+    let error = source.fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Unavailable { .. }), "{error:?}");
+    cloud.fail_next(1, Fault::Status { status: 429, retry_after: Some(seconds(7)) });
+    let error = source.fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Unavailable { retry_after: Some(d), .. } if d == seconds(7)));
+}
+
+#[test]
+fn settings_that_do_not_reach_a_given_token_leave_it_as_it_is() {
+    let env = Env::of(&[("AZURE_AD_TOKEN", "given")]);
+    let provider = AzureAdCredentialProvider::from_secrets(&env, clock()).unwrap();
+    let provider = provider.with_scope("other").with_http(Http::default());
+    assert!(!provider.renews());
+    assert_eq!(text(&provider.held().unwrap()), "given");
+}
+
+/// What is asked for otherwise is another token.
+#[tokio::test]
+async fn a_changed_provider_shares_nothing_with_the_one_it_was_made_from() {
+    let clock = clock();
+    let app = EntraApp::new("contoso", "app", "canary-secret");
+    let cloud = MockCloud::builder().entra(app).clock(clock.clone()).build().unwrap();
+    let source = AzureAdSource::new("contoso", "app", "canary-secret".into(), clock.clone());
+    let source = source.with_authority(&cloud.url().parse().unwrap());
+    let first = AzureAdCredentialProvider::of(source, clock);
+    assert_eq!(text(&first.resolve().await.unwrap()), "entra-mock-token-1");
+    let other = first.clone().with_scope("https://other.example/.default");
+    assert!(other.held().is_none());
+    assert_eq!(text(&other.resolve().await.unwrap()), "entra-mock-token-2");
+    assert_eq!(text(&first.resolve().await.unwrap()), "entra-mock-token-1");
 }
