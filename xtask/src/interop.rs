@@ -1,19 +1,27 @@
-//! `cargo xtask interop`: what the clouds' own libraries send for the same inputs, compared with what we
-//! send.
+//! `cargo xtask interop`: other people's clients and servers. What the clouds' own libraries send for the same
+//! inputs is compared with what we send; a certified provider issues the identity tokens that we exchange.
 
 use std::process::Command;
 
 use crate::{Result, setup, sh};
 
 /// # Errors
-/// When one of the libraries cannot be installed, or differs from us.
+/// When one of the others cannot be installed, or differs from us.
 pub(crate) fn run() -> Result {
     let example = ["build", "-p", "portunus-credentials", "--example", "ask", "--all-features"];
     sh::run(&mut sh::command("cargo", &example))?;
-    let python = setup::python("interop-venv", setup::ORACLES)?;
-    let mut checks = Command::new(python);
-    checks.arg("tests/interop/outbound.py").arg("target/debug/examples/ask").current_dir(sh::root());
-    // Their metadata and token requests go to this machine; a proxy would only be in the way.
-    checks.env("NO_PROXY", "127.0.0.1,localhost");
-    sh::run(&mut checks)
+    sh::run(&mut sh::command("cargo", &["build", "-p", "portunus"]))?;
+    let debug = sh::root().join("target/debug");
+    // All of it goes to this machine; a proxy would only be in the way.
+    let near = ("NO_PROXY", "127.0.0.1,localhost");
+
+    let mut outbound = Command::new(setup::python("interop-venv", setup::ORACLES)?);
+    outbound.args(["-W", "ignore::DeprecationWarning", "tests/interop/outbound.py"]).current_dir(sh::root());
+    let outbound = sh::run(outbound.arg(debug.join("examples/ask")).env(near.0, near.1));
+
+    let scripts = setup::node("tests/interop")?;
+    let mut inbound = Command::new(scripts.join("node_modules/.bin/node"));
+    inbound.arg("inbound.mjs").arg(debug.join("portunus")).current_dir(&scripts);
+    let inbound = sh::run(inbound.env(near.0, near.1));
+    outbound.and(inbound)
 }

@@ -43,7 +43,7 @@ pub(crate) fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
         return Ok(python);
     }
     if !sh::succeeds(&mut sh::command("python3", &["-c", "import venv, ensurepip"])) {
-        install_python()?;
+        install("Python 3 with its `venv` module is missing", &["python3", "python3-venv"])?;
     }
     sh::run(sh::command("python3", &["-m", "venv", "--clear"]).arg(&folder))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
@@ -52,9 +52,39 @@ pub(crate) fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
-fn install_python() -> Result {
+/// A folder below `target/` with the scripts of that folder and the npm packages that its `package.json` pins, a
+/// Node of its own among them.
+///
+/// # Errors
+/// When npm is missing and cannot be installed, or the packages cannot be fetched.
+pub(crate) fn node(scripts: &str) -> Result<PathBuf> {
+    let from = sh::root().join(scripts);
+    let folder = sh::root().join("target/interop-node");
+    std::fs::create_dir_all(&folder)?;
+    for file in std::fs::read_dir(&from)? {
+        let file = file?.path();
+        if file.extension().is_some_and(|end| end == "mjs") {
+            std::fs::copy(&file, folder.join(file.file_name().unwrap_or_default()))?;
+        }
+    }
+    let wanted = std::fs::read_to_string(from.join("package.json"))?;
+    let stamp = folder.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(folder);
+    }
+    if !sh::succeeds(&mut sh::command("npm", &["--version"])) {
+        install("Node's `npm` is missing", &["nodejs", "npm"])?;
+    }
+    std::fs::write(folder.join("package.json"), &wanted)?;
+    let npm = ["install", "--no-audit", "--no-fund", "--loglevel=error"];
+    sh::run(Command::new("npm").args(npm).current_dir(&folder))?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(folder)
+}
+
+fn install(what_is_missing: &str, packages: &[&str]) -> Result {
     if !Path::new("/usr/bin/apt-get").exists() {
-        return Err("Python 3 with its `venv` module is missing; install both and run this again".into());
+        return Err(format!("{what_is_missing}; install it and run this again").into());
     }
     let root = sh::output(&mut sh::command("id", &["-u"]))?.trim() == "0";
     let apt = |arguments: &[&str]| {
@@ -62,5 +92,5 @@ fn install_python() -> Result {
         sh::run(command.args(arguments))
     };
     apt(&["update", "--quiet"])?;
-    apt(&["install", "--yes", "--quiet", "--no-install-recommends", "python3", "python3-venv"])
+    apt(&[&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat())
 }
