@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::http::HeaderName;
@@ -33,6 +34,8 @@ const EXTENSION: Duration = Duration::from_secs(600);
 pub struct InstanceMetadataSource {
     endpoint: Url,
     may_be_absent: bool,
+    /// It answered before: an outage is then no absence, which would let a chain go on to somebody else.
+    was_there: Arc<AtomicBool>,
     http: Http,
     clock: Arc<dyn Clock>,
 }
@@ -70,7 +73,8 @@ impl InstanceMetadataSource {
         if !endpoint.path().ends_with('/') {
             endpoint.set_path(&format!("{}/", endpoint.path()));
         }
-        Ok(Self { endpoint, may_be_absent: false, http: Http::for_metadata(), clock })
+        let (may_be_absent, was_there) = (false, Arc::default());
+        Ok(Self { endpoint, may_be_absent, was_there, http: Http::for_metadata(), clock })
     }
 
     /// Says that this may run elsewhere than on an instance: nobody at the address, or an instance without
@@ -124,21 +128,23 @@ fn text(answer: &Answer) -> Result<String, CredentialError> {
 #[async_trait]
 impl CredentialSource for InstanceMetadataSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
+        let may_be_absent = self.may_be_absent && !self.was_there.load(Ordering::Relaxed);
         let token = match self.token().await {
-            Err(error) if self.may_be_absent && nobody_there(&error) => {
+            Err(error) if may_be_absent && nobody_there(&error) => {
                 return Err(CredentialError::NotConfigured);
             }
             token => token?,
         };
         let path = "latest/meta-data/iam/security-credentials/";
         let role = self.get(path, &token).await?;
-        if role.status().as_u16() == 404 && self.may_be_absent {
+        if role.status().as_u16() == 404 && may_be_absent {
             return Err(CredentialError::NotConfigured);
         }
         if !role.status().is_success() {
             return Err(refusal(&role));
         }
         let role = text(&role)?;
+        self.was_there.store(true, Ordering::Relaxed);
         let answer = self.get(&format!("{path}{role}"), &token).await?;
         if !answer.status().is_success() {
             return Err(refusal(&answer));

@@ -193,6 +193,17 @@ async fn where_there_is_no_instance_nothing_is_configured() {
 }
 
 #[tokio::test]
+async fn an_instance_that_answered_once_is_not_taken_for_absent() {
+    let clock = clock();
+    let cloud = cloud(&clock);
+    let source = instance(&cloud, &clock).may_be_absent();
+    source.fetch().await.unwrap();
+    cloud.shutdown().await;
+    let error = source.fetch().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn faults_of_a_metadata_service_are_told_apart() {
     let clock = clock();
     let cloud = cloud(&clock);
