@@ -1,7 +1,13 @@
-//! What a provider does that is a cache of its source and nothing else.
+//! What a provider does that keeps a credential and does nothing else.
 
-/// Implements `CredentialProvider` for a newtype around a `Cached`.
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
+/// Implements `CredentialProvider` for a newtype around another one.
+#[cfg(any(
+    feature = "anthropic-auth",
+    feature = "azure-auth",
+    feature = "bedrock-auth",
+    feature = "openai-auth",
+    feature = "vertex-auth"
+))]
 macro_rules! answers_from_its_cache {
     ($provider:ident) => {
         #[async_trait]
@@ -9,15 +15,19 @@ macro_rules! answers_from_its_cache {
             async fn resolve(
                 &self,
             ) -> Result<portunus_auth_core::Credential, portunus_auth_core::CredentialError> {
-                self.0.resolve().await
+                portunus_auth_core::CredentialProvider::resolve(&self.0).await
             }
 
             fn held(&self) -> Option<std::sync::Arc<portunus_auth_core::Credential>> {
-                self.0.held()
+                portunus_auth_core::CredentialProvider::held(&self.0)
+            }
+
+            fn renews(&self) -> bool {
+                portunus_auth_core::CredentialProvider::renews(&self.0)
             }
 
             fn invalidate(&self, refused: &portunus_auth_core::Credential) {
-                self.0.invalidate(refused);
+                portunus_auth_core::CredentialProvider::invalidate(&self.0, refused);
             }
         }
     };

@@ -3,6 +3,8 @@
 #[macro_use]
 mod face;
 
+#[cfg(feature = "anthropic-auth")]
+mod anthropic;
 mod apply;
 #[cfg(feature = "bedrock-auth")]
 mod aws;
@@ -20,12 +22,20 @@ mod fixed;
 mod google;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+mod identity;
 #[cfg(any(feature = "azure-auth", feature = "vertex-auth"))]
 mod jwt;
+#[cfg(any(feature = "anthropic-auth", feature = "openai-auth"))]
+mod kept;
+#[cfg(feature = "openai-auth")]
+mod openai;
 mod sync;
 #[cfg(feature = "http")]
 mod token;
 
+#[cfg(feature = "anthropic-auth")]
+pub use anthropic::{AnthropicCredentialProvider, AnthropicRefusal, AnthropicSource};
 pub use apply::{ApplyError, apply};
 #[cfg(feature = "bedrock-auth")]
 pub use aws::{
@@ -45,16 +55,21 @@ pub use chain::{Chain, NoneConfigured};
 #[cfg(feature = "command")]
 pub use command::{CommandError, CommandSource};
 pub use config::{
-    AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
-    AzureCertificateConfig, AzureDefaultConfig, AzureManagedIdentityConfig, AzureSecretConfig,
-    AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig, GoogleAmbientConfig, GoogleFileConfig,
-    GoogleIdentityConfig, GoogleServiceAccountConfig, ProviderConfig,
+    AnthropicConfig, AnthropicFederationConfig, AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig,
+    AwsProfileConfig, AwsWebIdentityConfig, AzureCertificateConfig, AzureDefaultConfig,
+    AzureManagedIdentityConfig, AzureSecretConfig, AzureWorkloadConfig, BedrockApiKeyConfig, CommandConfig,
+    GitHubActionsConfig, GoogleAmbientConfig, GoogleFileConfig, GoogleIdentityConfig,
+    GoogleServiceAccountConfig, KubernetesConfig, OpenAiFederationConfig, ProviderConfig, SubjectTokenType,
 };
 pub use env::{EnvSource, ProcessEnv};
 pub use file::FileSource;
 pub use fixed::StaticTokenProvider;
 #[cfg(feature = "vertex-auth")]
 pub use google::{GoogleIdentityTokenSource, GoogleSource, VertexOAuthCredentialProvider};
+#[cfg(feature = "http")]
+pub use identity::{GitHubActionsSource, IdentityTokenFile};
+#[cfg(feature = "openai-auth")]
+pub use openai::{OpenAiCredentialProvider, OpenAiRefusal, OpenAiSource};
 #[cfg(feature = "http")]
 pub use token::{IssuerError, Token};
 

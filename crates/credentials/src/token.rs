@@ -131,9 +131,11 @@ impl Answer {
             (1..=LONGEST_CODE).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
         };
+        // Where an API's own errors come in place of OAuth's, the code is the type of the error.
+        let code = reply.error.as_str().or_else(|| reply.error.get("type")?.as_str());
         IssuerError {
             status: self.status,
-            error: reply.error.as_str().filter(is_code).map(str::to_owned),
+            error: code.filter(is_code).map(str::to_owned),
             codes: reply
                 .error_codes
                 .as_array()

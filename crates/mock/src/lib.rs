@@ -19,8 +19,8 @@ mod socket;
 
 pub use capture::{CAPACITY, Recorded};
 pub use cloud::{
-    CloudBuilder, ContainerRole, EntraApp, GoogleAccount, GoogleCloud, GoogleMetadata, GooglePool,
-    GoogleUser, InstanceRole, ManagedIdentity, MockCloud, StsRole,
+    CloudBuilder, ContainerRole, EntraApp, FederationRule, GitHubJob, GoogleAccount, GoogleCloud,
+    GoogleMetadata, GooglePool, GoogleUser, InstanceRole, ManagedIdentity, MockCloud, OpenAiMapping, StsRole,
 };
 pub use error::StartError;
 pub use fault::Fault;

@@ -292,7 +292,13 @@ impl<S: CredentialSource> Shared<S> {
     }
 }
 
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
+#[cfg(any(
+    feature = "anthropic-auth",
+    feature = "azure-auth",
+    feature = "bedrock-auth",
+    feature = "openai-auth",
+    feature = "vertex-auth"
+))]
 impl<S: CredentialSource + Clone> Cached<S> {
     /// A cache of its own for the changed source; nothing that was held is taken over.
     pub(crate) fn changed(self, change: impl FnOnce(&mut S)) -> Self {

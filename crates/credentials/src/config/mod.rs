@@ -3,6 +3,7 @@
 mod aws;
 mod azure;
 mod command;
+mod federation;
 mod google;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 #[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
 use crate::cached::Causes;
 use crate::env::{NotSet, set};
-use crate::{Cached, Chain, FileSource, StaticTokenProvider};
+use crate::{Cached, Chain, FileSource, RefreshPolicy, StaticTokenProvider};
 
 pub use self::aws::{
     AwsConfig, AwsContainerConfig, AwsImdsConfig, AwsKeysConfig, AwsProfileConfig, AwsWebIdentityConfig,
@@ -31,6 +32,10 @@ pub use self::azure::{
     AzureWorkloadConfig,
 };
 pub use self::command::CommandConfig;
+pub use self::federation::{
+    AnthropicConfig, AnthropicFederationConfig, GitHubActionsConfig, KubernetesConfig,
+    OpenAiFederationConfig, SubjectTokenType,
+};
 pub use self::google::{
     GoogleAmbientConfig, GoogleFileConfig, GoogleIdentityConfig, GoogleServiceAccountConfig,
 };
@@ -105,6 +110,16 @@ pub enum ProviderConfig {
     GoogleMetadata(GoogleAmbientConfig),
     /// An identity token of a machine of Google's, for a federation with others.
     GoogleIdentityToken(GoogleIdentityConfig),
+    /// Whatever Anthropic's own clients find.
+    Anthropic(AnthropicConfig),
+    /// Workload identity federation with Anthropic.
+    AnthropicFederation(AnthropicFederationConfig),
+    /// Workload identity federation with OpenAI.
+    OpenaiFederation(OpenAiFederationConfig),
+    /// The identity token of a GitHub Actions job.
+    GithubActions(GitHubActionsConfig),
+    /// The service account token of a Kubernetes pod.
+    Kubernetes(KubernetesConfig),
 }
 
 fn default_header() -> String {
@@ -147,8 +162,17 @@ impl ProviderConfig {
                 let token = secret("var", &SecretRef::Env(var.clone()), secrets)?;
                 Arc::new(StaticTokenProvider::new(token))
             }
-            _ => Arc::new(Cached::new(self.source(secrets, clock.clone())?, clock)),
+            _ => Arc::new(Cached::with_policy(self.source(secrets, clock.clone())?, clock, self.policy())),
         })
+    }
+
+    /// When [`build`](Self::build)'s provider renews what it holds.
+    pub fn policy(&self) -> RefreshPolicy {
+        match self {
+            #[cfg(feature = "openai-auth")]
+            Self::OpenaiFederation(_) => crate::OpenAiSource::policy(),
+            _ => RefreshPolicy::default(),
+        }
     }
 
     /// The source alone, without a cache.
@@ -192,6 +216,13 @@ impl ProviderConfig {
             Self::GoogleIdentityToken(config) => {
                 vendor!("vertex-auth", config, config.source(secrets, clock))
             }
+            Self::Anthropic(config) => vendor!("anthropic-auth", config, config.source(secrets, clock)),
+            Self::AnthropicFederation(config) => {
+                vendor!("anthropic-auth", config, config.source(secrets, clock))
+            }
+            Self::OpenaiFederation(config) => vendor!("openai-auth", config, config.source(secrets, clock)),
+            Self::GithubActions(config) => vendor!("http", config, config.source(secrets, clock)),
+            Self::Kubernetes(config) => vendor!("http", config, config.source(secrets, clock)),
         })
     }
 
@@ -233,6 +264,11 @@ impl ProviderConfig {
             Self::GoogleAdc(_) => "google-adc",
             Self::GoogleMetadata(_) => "google-metadata",
             Self::GoogleIdentityToken(_) => "google-identity-token",
+            Self::Anthropic(_) => "anthropic",
+            Self::AnthropicFederation(_) => "anthropic-federation",
+            Self::OpenaiFederation(_) => "openai-federation",
+            Self::GithubActions(_) => "github-actions",
+            Self::Kubernetes(_) => "kubernetes",
         }
     }
 }

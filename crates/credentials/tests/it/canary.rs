@@ -125,6 +125,11 @@ async fn every_flow() -> String {
         seen += &crate::google::canary::every_flow().await;
     }
 
+    #[cfg(all(feature = "anthropic-auth", feature = "openai-auth"))]
+    {
+        seen += &crate::federation_canary::every_flow().await;
+    }
+
     let echo = json!({
         "error": "canary-1", "error_description": "canary-client-secret", "error_codes": ["canary"],
         "access_token": "canary-token",

@@ -120,10 +120,19 @@ pub(crate) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// A JWT with these claims, and a signature that nobody verifies.
+#[cfg(feature = "http")]
+pub(crate) fn jwt(claims: &serde_json::Value) -> String {
+    use base64::Engine;
+    let encode = |part: &serde_json::Value| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let header = serde_json::json!({ "alg": "RS256", "kid": "1", "typ": "JWT" });
+    format!("{}.{}.canary-signature", encode(&header), encode(claims))
+}
+
 /// The text of a bearer token.
 pub(crate) fn text(credential: &Credential) -> &str {
     match credential {
-        Credential::BearerToken(token) => token.expose_secret(),
+        Credential::BearerToken(token) | Credential::BearerTokenWith { token, .. } => token.expose_secret(),
         other => panic!("not a bearer token: {other:?}"),
     }
 }

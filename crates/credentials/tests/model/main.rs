@@ -6,7 +6,13 @@
 
 #[path = "../../src/cached/mod.rs"]
 #[cfg_attr(
-    any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"),
+    any(
+        feature = "anthropic-auth",
+        feature = "azure-auth",
+        feature = "bedrock-auth",
+        feature = "openai-auth",
+        feature = "vertex-auth"
+    ),
     expect(dead_code, reason = "the model changes no source")
 )]
 #[expect(unreachable_pub, reason = "the model uses a part of the cache's interface")]

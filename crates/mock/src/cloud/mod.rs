@@ -1,10 +1,13 @@
 //! Cloud token services on one port: a cloud per file, a route per service.
 
+mod anthropic;
 mod aws_metadata;
 mod azure_identity;
 mod entra;
 mod entra_assertion;
+mod github;
 mod google;
+mod openai;
 mod sts;
 
 use std::fmt;
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use portunus_auth_core::{Clock, SystemClock};
+use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer};
 use crate::capture::Recorded;
@@ -22,10 +26,13 @@ use crate::error::StartError;
 use crate::fault::Fault;
 use crate::host::{Bound, Host};
 
+pub use anthropic::FederationRule;
 pub use aws_metadata::{ContainerRole, InstanceRole};
 pub use azure_identity::ManagedIdentity;
 pub use entra::EntraApp;
+pub use github::GitHubJob;
 pub use google::{GoogleAccount, GoogleCloud, GoogleMetadata, GooglePool, GoogleUser};
+pub use openai::OpenAiMapping;
 pub use sts::StsRole;
 
 /// How long tokens and keys live, unless a test says otherwise.
@@ -42,6 +49,9 @@ pub struct CloudBuilder {
     containers: Vec<ContainerRole>,
     instance: Option<InstanceRole>,
     identity: Option<ManagedIdentity>,
+    federation_rules: Vec<FederationRule>,
+    openai: Vec<OpenAiMapping>,
+    job: Option<GitHubJob>,
 }
 
 impl CloudBuilder {
@@ -49,6 +59,27 @@ impl CloudBuilder {
     #[must_use]
     pub fn managed_identity(mut self, identity: ManagedIdentity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// Adds a federation rule that Anthropic knows.
+    #[must_use]
+    pub fn federation_rule(mut self, rule: FederationRule) -> Self {
+        self.federation_rules.push(rule);
+        self
+    }
+
+    /// Adds a workload identity provider that OpenAI knows.
+    #[must_use]
+    pub fn openai(mut self, mapping: OpenAiMapping) -> Self {
+        self.openai.push(mapping);
+        self
+    }
+
+    /// Serves the identity tokens of a GitHub Actions job.
+    #[must_use]
+    pub fn github_job(mut self, job: GitHubJob) -> Self {
+        self.job = Some(job);
         self
     }
 
@@ -115,6 +146,9 @@ impl CloudBuilder {
         if !self.sts.iter().all(StsRole::is_complete) {
             return Err(StartError::Incomplete("a role of STS needs an ARN and a token"));
         }
+        if !self.job.iter().all(GitHubJob::is_complete) {
+            return Err(StartError::Incomplete("a GitHub job needs a request token and an identity token"));
+        }
         let cloud = Arc::new(Cloud {
             desk: Desk::new(self.clock),
             entra: self.entra,
@@ -125,6 +159,9 @@ impl CloudBuilder {
             identity: self.identity,
             served: azure_identity::Served::default(),
             assertions: entra_assertion::Seen::default(),
+            federation_rules: self.federation_rules,
+            openai: self.openai,
+            job: self.job,
             sessions: AtomicU64::new(0),
             lifetime: AtomicU64::new(LIFETIME.as_secs()),
             tokens: AtomicU64::new(0),
@@ -151,6 +188,9 @@ struct Cloud {
     served: azure_identity::Served,
     /// Those that clients of Entra have signed.
     assertions: entra_assertion::Seen,
+    federation_rules: Vec<FederationRule>,
+    openai: Vec<OpenAiMapping>,
+    job: Option<GitHubJob>,
     /// Of the instance's metadata service.
     sessions: AtomicU64,
     /// In seconds.
@@ -165,14 +205,31 @@ impl Cloud {
         if let Some(answer) = metadata {
             return answer;
         }
+        if let Some(answer) = github::answer(self, request) {
+            return answer;
+        }
         let path: Vec<&str> = request.path().split('/').collect();
         match *path {
             ["", tenant, "oauth2", "v2.0", "token"] => entra::token(self, tenant, request),
+            ["", "v1", "oauth", "token"] => anthropic::token(self, request),
+            ["", "oauth", "token"] => openai::token(self, request),
             ["", ""] => sts::assume_role(self, request),
             _ => google::answer(self, request)
                 .unwrap_or_else(|| answer::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#)),
         }
     }
+}
+
+/// The body, if it is a JSON object and says so.
+fn json_body(request: &Recorded) -> Option<Map<String, Value>> {
+    let media = request.header("content-type")?;
+    media.eq_ignore_ascii_case("application/json").then_some(())?;
+    serde_json::from_slice(request.body()).ok()
+}
+
+/// A member that is text and not empty.
+fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    body.get(name)?.as_str().filter(|text| !text.is_empty())
 }
 
 fn next(counter: &AtomicU64) -> u64 {
@@ -197,6 +254,9 @@ impl MockCloud {
             containers: Vec::new(),
             instance: None,
             identity: None,
+            federation_rules: Vec::new(),
+            openai: Vec::new(),
+            job: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod cloud;
 mod code_flow;
 #[cfg(feature = "oauth")]
 mod documented;
+mod federation;
 mod fixtures;
 mod google;
 #[cfg(feature = "oauth")]
