@@ -79,6 +79,7 @@ pub enum Reason {
     AuthenticationUnavailable,
     ModelDenied,
     ToolDenied,
+    UpstreamDenied,
     ScopeDenied,
     UnknownRoute,
     UnknownModel,

@@ -73,6 +73,11 @@ impl Hold {
     pub(crate) fn principal(&self) -> &Arc<Principal> {
         self.permit.principal()
     }
+
+    /// What was permitted.
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.permit
+    }
 }
 
 impl Limits {
@@ -171,6 +176,7 @@ mod tests {
         let grant = Grant {
             models: Allow::All,
             tools: Allow::All,
+            upstreams: Allow::All,
             roles: Allow::none(),
             tier: TierName::new("t").unwrap(),
             expires_at: SystemTime::UNIX_EPOCH,

@@ -60,6 +60,7 @@ impl Refusal {
             Self::BodyTimeout => Outcome::Refused(R::RequestTimeout),
             Self::BodyBroken => Outcome::Abandoned,
             Self::Denied(Denied::Tool) => Outcome::Refused(R::ToolDenied),
+            Self::Denied(Denied::Upstream) => Outcome::Refused(R::UpstreamDenied),
             Self::Denied(_) => Outcome::Refused(R::ModelDenied),
             Self::RateLimited(_) => Outcome::Refused(R::RateLimited),
             Self::UnknownModel => Outcome::Refused(R::UnknownModel),

@@ -47,17 +47,23 @@ impl Routes {
     }
 
     /// Where this call goes. Needs the hold, because nobody without one may learn which models exist.
-    pub(crate) fn pick(&self, _hold: &Hold, call: &Call) -> Result<Target, Refusal> {
-        self.find(&call.model, call.head.route.dialect)
-            .map(|entry| Target { provider: entry.provider.clone(), rename: entry.rename.clone() })
-            .ok_or(Refusal::UnknownModel)
+    pub(crate) fn pick(&self, hold: &Hold, call: &Call) -> Result<Target, Refusal> {
+        let mut denied = None;
+        for entry in self.serving(&call.model, call.head.route.dialect) {
+            match hold.permit().at(&entry.provider.name) {
+                Ok(()) => {
+                    return Ok(Target { provider: entry.provider.clone(), rename: entry.rename.clone() });
+                }
+                Err(outside) => denied = Some(outside),
+            }
+        }
+        Err(denied.map_or(Refusal::UnknownModel, Refusal::Denied))
     }
 
-    fn find(&self, model: &str, dialect: Dialect) -> Option<&Entry> {
-        let speaks = |entry: &&Entry| entry.provider.dialect() == dialect;
-        self.exact.get(model).and_then(|entries| entries.iter().find(speaks)).or_else(|| {
-            let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(model));
-            matching.map(|(_, entry)| entry).find(speaks)
-        })
+    /// What serves the model in this dialect, in the order in which it is tried.
+    fn serving<'a>(&'a self, model: &'a str, dialect: Dialect) -> impl Iterator<Item = &'a Entry> {
+        let exact = self.exact.get(model).into_iter().flatten();
+        let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(model));
+        exact.chain(matching.map(|(_, entry)| entry)).filter(move |entry| entry.provider.dialect() == dialect)
     }
 }

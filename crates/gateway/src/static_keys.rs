@@ -73,6 +73,7 @@ fn static_key(
     let grant = Grant {
         models: key.grant.models.clone(),
         tools: key.grant.tools.clone(),
+        upstreams: key.grant.upstreams.clone(),
         roles: key.grant.roles.clone(),
         tier: key.grant.tier.clone(),
         // A static key ends when it is taken out of the configuration.

@@ -182,6 +182,7 @@ impl GrantConfig {
         Terms {
             models: self.models.clone(),
             tools: self.tools.clone(),
+            upstreams: self.upstreams.clone(),
             roles: self.roles.clone(),
             tier: self.tier.clone(),
             ttl: self.ttl.0,

@@ -140,6 +140,9 @@ pub struct GrantConfig {
     /// The tools.
     #[serde(default = "Allow::none")]
     pub tools: Allow<Pattern>,
+    /// The providers that may serve these models, by name. Only narrows: left out, whichever serve them.
+    #[serde(default = "all")]
+    pub upstreams: Allow<Pattern>,
     /// The roles.
     #[serde(default = "Allow::none")]
     pub roles: Allow<Pattern>,
@@ -219,8 +222,19 @@ impl MatchConfig {
 impl GrantConfig {
     /// Admits nothing yet.
     pub fn new(tier: TierName, ttl: Ttl) -> Self {
-        Self { models: Allow::none(), tools: Allow::none(), roles: Allow::none(), tier, ttl }
+        Self {
+            models: Allow::none(),
+            tools: Allow::none(),
+            upstreams: all(),
+            roles: Allow::none(),
+            tier,
+            ttl,
+        }
     }
+}
+
+fn all() -> Allow<Pattern> {
+    Allow::All
 }
 
 fn yes() -> bool {

@@ -29,7 +29,8 @@ pub struct TokenRequest {
     pub subject_token: BearerToken,
     /// What kind of token it is meant to be.
     pub kind: TokenKind,
-    /// The scopes wanted, as `model:PATTERN tool:PATTERN role:PATTERN`. `None`: whatever the policy grants.
+    /// The scopes wanted, as `model:PATTERN tool:PATTERN role:PATTERN upstream:PATTERN`. `None`: whatever the
+    /// policy grants.
     pub scope: Option<String>,
     /// The policy meant, where several admit the caller.
     pub policy: Option<String>,

@@ -53,6 +53,7 @@ pub(crate) enum Effect {
 pub(crate) struct Terms {
     pub(crate) models: Allow<Pattern>,
     pub(crate) tools: Allow<Pattern>,
+    pub(crate) upstreams: Allow<Pattern>,
     pub(crate) roles: Allow<Pattern>,
     pub(crate) tier: TierName,
     pub(crate) ttl: Duration,
@@ -120,6 +121,7 @@ impl Terms {
         let both = Self {
             models: self.models.narrow(&other.models),
             tools: self.tools.narrow(&other.tools),
+            upstreams: self.upstreams.narrow(&other.upstreams),
             roles: self.roles.narrow(&other.roles),
             tier: self.tier.clone(),
             ttl: self.ttl.min(other.ttl),
@@ -129,7 +131,8 @@ impl Terms {
     }
 
     pub(crate) fn is_nothing(&self) -> bool {
-        self.models.is_nothing() && self.tools.is_nothing() && self.roles.is_nothing()
+        self.upstreams.is_nothing()
+            || (self.models.is_nothing() && self.tools.is_nothing() && self.roles.is_nothing())
     }
 
     /// Whole seconds, so that what is stored, announced and said to the caller is the same instant.
@@ -138,8 +141,8 @@ impl Terms {
         let lifetime = self.ttl.min(longest).as_secs();
         let expires_at =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds.checked_add(lifetime)?))?;
-        let Self { models, tools, roles, tier, .. } = self;
-        Some(Grant { models, tools, roles, tier, expires_at, confirmation: None })
+        let Self { models, tools, upstreams, roles, tier, .. } = self;
+        Some(Grant { models, tools, upstreams, roles, tier, expires_at, confirmation: None })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Scopes: what is asked for, and what was granted, as OAuth writes them.
 //!
-//! `model:PATTERN`, `tool:PATTERN` and `role:PATTERN`, separated by single spaces.
+//! `model:PATTERN`, `tool:PATTERN`, `role:PATTERN` and `upstream:PATTERN`, separated by single spaces.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,14 @@ pub(crate) struct Scope {
     models: Option<Allow<Pattern>>,
     tools: Option<Allow<Pattern>>,
     roles: Option<Allow<Pattern>>,
+    upstreams: Option<Allow<Pattern>>,
 }
 
 impl Scope {
     /// Reads a request. An unknown scope spoils it and is never ignored: whoever asks for it would believe
     /// that they got it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (mut models, mut tools, mut roles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let [mut models, mut tools, mut roles, mut upstreams] = [const { BTreeSet::new() }; 4];
         for (count, scope) in text.split(' ').enumerate() {
             let (kind, pattern) = scope.split_once(':')?;
             let pattern = Pattern::new(pattern).ok()?;
@@ -29,6 +30,7 @@ impl Scope {
                 "model" => &mut models,
                 "tool" => &mut tools,
                 "role" => &mut roles,
+                "upstream" => &mut upstreams,
                 _ => return None,
             };
             if count >= MAX_SCOPES {
@@ -37,17 +39,23 @@ impl Scope {
             set.insert(pattern);
         }
         let asked = |set: BTreeSet<Pattern>| (!set.is_empty()).then_some(Allow::Only(set));
-        Some(Self { models: asked(models), tools: asked(tools), roles: asked(roles) })
+        Some(Self {
+            models: asked(models),
+            tools: asked(tools),
+            roles: asked(roles),
+            upstreams: asked(upstreams),
+        })
     }
 }
 
 /// The grant as far as it was asked for. Without scopes that is all of it; with scopes, those and nothing
 /// else, so that a key for one model does not bring tools and roles along. `None`: nothing of something
-/// asked for is granted.
+/// asked for is granted, or nothing is asked for but upstreams, which admit nothing by themselves.
 pub(crate) fn narrow(grant: &Grant, asked: Option<&Scope>) -> Option<Grant> {
-    let Some(Scope { models, tools, roles }) = asked.cloned() else { return Some(grant.clone()) };
+    let Some(Scope { models, tools, roles, upstreams }) = asked.cloned() else { return Some(grant.clone()) };
     let asked = [models.is_some(), tools.is_some(), roles.is_some()];
-    let mut granted = grant.narrow(&GrantRequest { models, tools, roles, ..GrantRequest::default() }).ok()?;
+    let wanted = GrantRequest { models, tools, roles, upstreams, ..GrantRequest::default() };
+    let mut granted = grant.narrow(&wanted).ok()?;
     for (was_asked, allow) in
         asked.into_iter().zip([&mut granted.models, &mut granted.tools, &mut granted.roles])
     {
@@ -55,10 +63,11 @@ pub(crate) fn narrow(grant: &Grant, asked: Option<&Scope>) -> Option<Grant> {
             *allow = Allow::none();
         }
     }
-    Some(granted)
+    asked.contains(&true).then_some(granted)
 }
 
-/// The grant as a scope: everything it admits, and nothing else.
+/// The grant as a scope: everything it admits, and nothing else. Upstreams are left out where all may be
+/// called, as in a request that does not ask for some of them.
 pub(crate) fn describe(grant: &Grant) -> String {
     let mut scopes = Vec::new();
     for (kind, allow) in [("model", &grant.models), ("tool", &grant.tools), ("role", &grant.roles)] {
@@ -68,6 +77,9 @@ pub(crate) fn describe(grant: &Grant) -> String {
                 scopes.extend(patterns.iter().map(|pattern| format!("{kind}:{}", pattern.as_str())));
             }
         }
+    }
+    if let Allow::Only(patterns) = &grant.upstreams {
+        scopes.extend(patterns.iter().map(|pattern| format!("upstream:{}", pattern.as_str())));
     }
     scopes.join(" ")
 }

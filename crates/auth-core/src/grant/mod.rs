@@ -78,6 +78,10 @@ pub struct Grant {
     pub models: Allow<Pattern>,
     /// Tools a request may declare, by name.
     pub tools: Allow<Pattern>,
+    /// Providers that may be called, by their names in the configuration. Admits nothing by itself: what may
+    /// be called there is for the other fields. A stored grant without it admits no provider.
+    #[serde(default = "Allow::none")]
+    pub upstreams: Allow<Pattern>,
     /// The tier whose limits hold.
     pub tier: TierName,
     /// Roles for the control plane.
@@ -97,6 +101,8 @@ pub struct GrantRequest {
     pub models: Option<Allow<Pattern>>,
     /// Tools.
     pub tools: Option<Allow<Pattern>>,
+    /// Providers.
+    pub upstreams: Option<Allow<Pattern>>,
     /// The tier.
     pub tier: Option<TierName>,
     /// Roles.
@@ -133,6 +139,7 @@ impl Grant {
         Ok(Self {
             models: set("models", &self.models, &asked.models)?,
             tools: set("tools", &self.tools, &asked.tools)?,
+            upstreams: set("upstreams", &self.upstreams, &asked.upstreams)?,
             roles: set("roles", &self.roles, &asked.roles)?,
             tier: match &asked.tier {
                 Some(tier) if *tier != self.tier => return Err(Wider { field: "tier" }),
@@ -182,6 +189,9 @@ pub enum Denied {
     /// A declared tool.
     #[error("this key does not allow a tool that the request declares")]
     Tool,
+    /// The provider that would serve it.
+    #[error("this key does not allow any provider of the requested model")]
+    Upstream,
 }
 
 /// Proof that a principal may do what it asked for. Only [`Principal::permit`] makes one.
@@ -198,6 +208,15 @@ impl Permit {
     /// Who was permitted.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
+    }
+
+    /// Whether the provider of this name may be called. Known only once a route is looked for, which needs
+    /// the permit.
+    ///
+    /// # Errors
+    /// [`Denied::Upstream`].
+    pub fn at(&self, upstream: &str) -> Result<(), Denied> {
+        if self.principal.grant().upstreams.admits(upstream) { Ok(()) } else { Err(Denied::Upstream) }
     }
 }
 

@@ -30,10 +30,11 @@ fn tier() -> impl Strategy<Value = TierName> {
 }
 
 fn grant() -> impl Strategy<Value = Grant> {
-    (allow(), allow(), allow(), tier(), 0..100_u64, confirmation()).prop_map(
-        |(models, tools, roles, tier, end, confirmation)| Grant {
+    (allow(), allow(), allow(), allow(), tier(), 0..100_u64, confirmation()).prop_map(
+        |(models, tools, upstreams, roles, tier, end, confirmation)| Grant {
             models,
             tools,
+            upstreams,
             roles,
             tier,
             expires_at: at(end),
@@ -45,10 +46,11 @@ fn grant() -> impl Strategy<Value = Grant> {
 fn request() -> impl Strategy<Value = GrantRequest> {
     use prop::option::of;
     let end = of((0..200_u64).prop_map(at));
-    (of(allow()), of(allow()), of(allow()), of(tier()), end, confirmation()).prop_map(
-        |(models, tools, roles, tier, expires_at, confirmation)| GrantRequest {
+    (of(allow()), of(allow()), of(allow()), of(allow()), of(tier()), end, confirmation()).prop_map(
+        |(models, tools, upstreams, roles, tier, expires_at, confirmation)| GrantRequest {
             models,
             tools,
+            upstreams,
             roles,
             tier,
             expires_at,
@@ -66,6 +68,7 @@ proptest! {
         let sets = [
             (&child.models, &parent.models, &asked.models),
             (&child.tools, &parent.tools, &asked.tools),
+            (&child.upstreams, &parent.upstreams, &asked.upstreams),
             (&child.roles, &parent.roles, &asked.roles),
         ];
         for (child, parent, asked) in sets {
@@ -107,6 +110,7 @@ fn some_grant() -> Grant {
     Grant {
         models: Allow::only([Pattern::new("gpt-*").unwrap()]),
         tools: Allow::none(),
+        upstreams: Allow::All,
         roles: Allow::none(),
         tier: TierName::new("standard").unwrap(),
         expires_at: at(10),
@@ -144,4 +148,26 @@ fn all_and_unlimited_must_be_written_out() {
     for bad in ["0", "-1", "\"\"", "null", "1.5"] {
         assert!(serde_json::from_str::<Limit>(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_permit_is_good_at_the_granted_upstreams_only() {
+    let upstreams = Allow::only([Pattern::new("azure-*").unwrap()]);
+    let grant = Grant { upstreams, ..some_grant() };
+    let id = crate::PrincipalId {
+        tenant: crate::TenantId::new("acme").unwrap(),
+        issuer: "idp".into(),
+        subject: "alice".into(),
+    };
+    let caller = Arc::new(Principal::authenticated(id, grant, crate::Via::Jwt));
+    let permit = caller.permit(&Action { model: Some("gpt-4o"), tools: &[] }).unwrap();
+    assert_eq!(permit.at("azure-eu"), Ok(()));
+    assert_eq!(permit.at("openai"), Err(Denied::Upstream));
+}
+
+#[test]
+fn a_stored_grant_that_names_no_upstreams_admits_none() {
+    let mut stored = serde_json::to_value(some_grant()).unwrap();
+    stored.as_object_mut().unwrap().remove("upstreams");
+    assert!(serde_json::from_value::<Grant>(stored).unwrap().upstreams.is_nothing());
 }

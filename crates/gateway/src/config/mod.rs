@@ -192,11 +192,18 @@ pub struct StaticGrantConfig {
     /// Tools; none unless listed, or `"all"`.
     #[serde(default = "Allow::none")]
     pub tools: Allow<Pattern>,
+    /// The providers that may serve these models, by name. Only narrows; left out, whichever serve them.
+    #[serde(default = "all")]
+    pub upstreams: Allow<Pattern>,
     /// Roles; none unless listed, or `"all"`.
     #[serde(default = "Allow::none")]
     pub roles: Allow<Pattern>,
     /// The tier whose limits hold.
     pub tier: TierName,
+}
+
+fn all() -> Allow<Pattern> {
+    Allow::All
 }
 
 /// Times such as `"90s"`, `"15m"` or `"1h 30m"`, longer than nothing.

@@ -34,6 +34,23 @@ async fn models_and_tools_outside_the_grant_are_forbidden() {
 }
 
 #[tokio::test]
+async fn a_provider_outside_the_grant_is_forbidden_and_never_called() {
+    let world = World::new().await;
+    // Its digest is in the configuration.
+    let key = "canary-static-key-eu";
+    assert_eq!(world.messages(key, &ask("claude-x")).send().await.unwrap().status(), 200);
+    assert_eq!(world.mock.requests().len(), 1);
+    let answer = world.chat(key, &ask("gpt-4o")).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], "permission_denied");
+    assert_eq!(world.chat(key, &ask("nowhere")).send().await.unwrap().status(), 404);
+    assert_eq!(world.mock.requests().len(), 1);
+    let reasons: Vec<_> =
+        world.events("llm.request", 3).await.iter().map(|e| e["reason_code"].clone()).collect();
+    assert_eq!(reasons, [Value::Null, json!("upstream_denied"), json!("unknown_model")]);
+}
+
+#[tokio::test]
 async fn a_model_that_is_granted_but_not_there_is_not_found() {
     let world = World::new().await;
     let (key, _) = world.key("alice").await;

@@ -25,6 +25,7 @@ fn admits(condition: Condition, claims: Value) -> bool {
     let terms = Terms {
         models: Allow::All,
         tools: Allow::none(),
+        upstreams: Allow::All,
         roles: Allow::none(),
         tier: TierName::new("standard").unwrap(),
         ttl: Duration::from_secs(60),

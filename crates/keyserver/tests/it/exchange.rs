@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portunus_auth_core::{AuthError, Outcome, PrincipalId, Reason, TenantId};
-use portunus_keyserver::ExchangeError;
+use portunus_keyserver::{ExchangeError, TokenRequest};
 use portunus_store::Store;
 
 use crate::support::{ENGINEERS, World, exchange_of};
@@ -241,4 +241,32 @@ async fn the_first_policy_decides_and_naming_another_gives_no_more() {
     refused(&["eng", "leaving"], None).await;
     refused(&["eng", "leaving"], Some("engineers")).await;
     refused(&[], None).await;
+}
+
+#[tokio::test]
+async fn upstreams_narrow_and_are_asked_for_as_scopes() {
+    let world = World::new(
+        r#"
+[[policies]]
+name = "engineers"
+match = { issuer = "idp", groups = ["eng"] }
+grant = { models = ["gpt-4o*"], upstreams = ["azure-*"], tier = "standard", ttl = "1h" }
+"#,
+    )
+    .await;
+    let asked = async |scope: Option<&str>| {
+        let token = world.engineer("alice").id_token();
+        let change = |request: &mut TokenRequest| request.scope = scope.map(str::to_owned);
+        world.exchange_for(token, change).await.map(|key| key.scope)
+    };
+    assert_eq!(asked(None).await.unwrap(), "model:gpt-4o* upstream:azure-*");
+    // Models asked for keep the upstreams that go with them.
+    assert_eq!(asked(Some("model:gpt-4o")).await.unwrap(), "model:gpt-4o upstream:azure-*");
+    assert_eq!(
+        asked(Some("model:gpt-4o upstream:azure-eu")).await.unwrap(),
+        "model:gpt-4o upstream:azure-eu"
+    );
+    for outside in ["model:gpt-4o upstream:openai", "upstream:azure-eu", "upstream:"] {
+        assert!(matches!(asked(Some(outside)).await, Err(ExchangeError::InvalidScope)), "{outside}");
+    }
 }
