@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::HeaderName;
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
+#[cfg(feature = "http")]
 use portunus_auth_core::CredentialError;
 use portunus_auth_core::secret::SecretString;
 use portunus_auth_core::{
@@ -18,7 +18,7 @@ use portunus_auth_core::{
 };
 use serde::Deserialize;
 
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
+#[cfg(feature = "http")]
 use crate::cached::Causes;
 use crate::env::{NotSet, set};
 use crate::{Cached, Chain, FileSource, RefreshPolicy, StaticTokenProvider};
@@ -295,7 +295,7 @@ fn secret(at: &str, from: &SecretRef, secrets: &dyn SecretSource) -> Result<Secr
 }
 
 /// What the environment does not set up stays a source, for a chain to pass over.
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth"))]
+#[cfg(feature = "http")]
 fn if_set<S: CredentialSource>(source: Result<S, CredentialError>) -> Result<Source, ConfigProblem> {
     match source {
         Ok(source) => Ok(Box::new(source)),
@@ -304,7 +304,7 @@ fn if_set<S: CredentialSource>(source: Result<S, CredentialError>) -> Result<Sou
     }
 }
 
-#[cfg(any(feature = "azure-auth", feature = "bedrock-auth", feature = "vertex-auth"))]
+#[cfg(feature = "http")]
 fn at(place: &'static str) -> impl FnOnce(CredentialError) -> ConfigProblem {
     move |error| ConfigProblem::new(place, Causes(&error))
 }

@@ -304,9 +304,9 @@ async fn a_named_profile_comes_before_the_variables_and_they_before_the_active_o
     let file = folder.path().join("token");
     std::fs::write(&file, good()).unwrap();
     let good = profile(&file, &cloud.url()).to_string();
-    let files = |name: &str| format!("/home/me/.config/anthropic/configs/{name}.json");
+    let files = |name: &str| format!("/users/me/.config/anthropic/configs/{name}.json");
     let (work, default) = (files("work"), files("default"));
-    let home = ("HOME", "/home/me");
+    let home = ("HOME", "/users/me");
     let workspace = ("ANTHROPIC_WORKSPACE_ID", "wrkspc_of_the_environment");
     let variables = [("ANTHROPIC_FEDERATION_RULE_ID", "fdrl_other"), ("ANTHROPIC_ORGANIZATION_ID", "other")];
 
