@@ -6,6 +6,7 @@ mod exit;
 mod http;
 mod logs;
 mod quickstart;
+mod report;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use portunus_auth_core::dialect::KEY_HEADERS;
 use portunus_auth_core::{
     Clock, ConfigProblem, CredentialProvider, CredentialSource, SecretRef, SecretSource,
 };
-use portunus_credentials::StaticTokenProvider;
+use portunus_credentials::{RefreshPolicy, StaticTokenProvider};
 use url::Url;
 
 use crate::config::{Config, ModelConfig, ProviderConfig, ProviderType};
@@ -22,6 +22,8 @@ pub struct ProviderCredential {
     pub provider: String,
     /// What the configuration calls the source of the credential.
     pub kind: &'static str,
+    /// When the gateway renews it.
+    pub renewal: RefreshPolicy,
     /// The source, without a cache: each fetch asks the issuer.
     pub source: Box<dyn CredentialSource>,
 }
@@ -34,20 +36,26 @@ pub(crate) fn credentials(
     problems: &mut Vec<ConfigProblem>,
 ) -> Vec<ProviderCredential> {
     let mut found: Vec<ProviderCredential> = Vec::new();
-    let mut add = |provider: &str, kind, at: String, source: Result<_, ConfigProblem>| match source {
+    let mut add = |provider: &str, (kind, renewal), at: String, source: Result<_, _>| match source {
         Ok(_) if found.iter().any(|other| other.provider == provider) => {}
-        Ok(source) => found.push(ProviderCredential { provider: provider.to_owned(), kind, source }),
-        Err(problem) => problems.push(problem.below(&at)),
+        Ok(source) => {
+            found.push(ProviderCredential { provider: provider.to_owned(), kind, renewal, source });
+        }
+        Err(problem) => problems.push(ConfigProblem::below(problem, &at)),
     };
+    let usual = RefreshPolicy::default();
     for (n, provider) in config.providers.iter().enumerate().filter(|(_, provider)| provider.enabled) {
         let at = format!("providers.{n}");
         let (kind, source) = match (&provider.api_key, &provider.credential) {
-            (Some(key), None) => ("api_key", fixed(provider.provider_type, key, "api_key", secrets)),
+            (Some(key), None) => (("api_key", usual), fixed(provider.provider_type, key, "api_key", secrets)),
             (None, Some(credential)) => {
                 let source = credential.source(secrets, clock.clone());
-                (credential.name(), source.map_err(|problem| problem.below("credential")))
+                (
+                    (credential.name(), credential.policy()),
+                    source.map_err(|problem| problem.below("credential")),
+                )
             }
-            _ => ("", Err(one_credential())),
+            _ => (("", usual), Err(one_credential())),
         };
         add(&provider.name, kind, at, source);
     }
@@ -58,7 +66,7 @@ pub(crate) fn credentials(
         }
         if let Some(kind) = ProviderType::built_in(name) {
             let (key, at) = built_in_key(kind, model.api_key.as_ref());
-            add(name, "api_key", format!("models.{n}"), fixed(kind, &key, at, secrets));
+            add(name, ("api_key", usual), format!("models.{n}"), fixed(kind, &key, at, secrets));
         }
     }
     found

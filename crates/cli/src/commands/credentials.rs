@@ -1,16 +1,15 @@
 //! `portunus credentials …`
 
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use portunus_auth_core::{Clock, CredentialError, Issued, SystemClock};
+use portunus_auth_core::{Clock, SystemClock};
 use portunus_credentials::{ProcessEnv, ProviderConfig};
 use portunus_gateway::ProviderCredential;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::CredentialsTest;
 use crate::exit::Failure;
+use crate::report::{Severity, as_json, as_text, severity};
 
 /// Asks each issuer once, and says who answered, for whom and until when; never what.
 pub(crate) async fn test(args: CredentialsTest) -> Result<(), Failure> {
@@ -19,11 +18,12 @@ pub(crate) async fn test(args: CredentialsTest) -> Result<(), Failure> {
     let mut told = Vec::new();
     let mut worst = None;
     for credential in credentials {
+        let asked = clock.now();
         let result = credential.source.fetch().await;
         if args.json {
-            told.push(as_json(&credential, &result));
+            told.push(as_json(&credential, &result, asked));
         } else {
-            println!("{}", as_text(&credential, &result, clock.now()));
+            println!("{}", as_text(&credential, &result, asked));
         }
         if let Err(error) = &result {
             worst = worst.max(Some(severity(error)));
@@ -46,7 +46,8 @@ fn chosen(args: &CredentialsTest, clock: &Arc<dyn Clock>) -> Result<Vec<Provider
         let config = parse(text)?;
         let source = config.source(&ProcessEnv, clock.clone());
         let source = source.map_err(|problem| Failure::Config(format!("{text}: {problem}")))?;
-        return Ok(vec![ProviderCredential { provider: "-".to_owned(), kind: config.name(), source }]);
+        let (kind, renewal) = (config.name(), config.policy());
+        return Ok(vec![ProviderCredential { provider: "-".to_owned(), kind, renewal, source }]);
     }
     let mut found = portunus_gateway::credentials(&args.config, &ProcessEnv, clock)?;
     if let Some(name) = &args.provider {
@@ -72,76 +73,4 @@ fn parse(text: &str) -> Result<ProviderConfig, Failure> {
     parsed.map(|wrapped| wrapped.credential).map_err(|error| {
         Failure::Usage(format!("--source {text}: {}", error.message().lines().next().unwrap_or_default()))
     })
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
-    Later,
-    Refused,
-    Wrong,
-}
-
-fn severity(error: &CredentialError) -> Severity {
-    match error {
-        CredentialError::Unavailable { .. } => Severity::Later,
-        CredentialError::Rejected(_) => Severity::Refused,
-        _ => Severity::Wrong,
-    }
-}
-
-fn as_text(
-    credential: &ProviderCredential,
-    result: &Result<Issued, CredentialError>,
-    now: SystemTime,
-) -> String {
-    let ProviderCredential { provider, kind, .. } = credential;
-    let mut text = format!("{provider}  {kind}  ");
-    let issued = match result {
-        Ok(issued) => issued,
-        Err(error) => return text + "FAILED: " + &causes(error),
-    };
-    text += "ok";
-    if let Some(source) = &issued.source {
-        let _ = write!(text, ", from {source}");
-    }
-    if let Some(subject) = &issued.subject {
-        let _ = write!(text, ", for {subject}");
-    }
-    let _ = match issued.expires_at {
-        None => write!(text, ", without an end"),
-        Some(end) => write!(text, ", until {} ({})", humantime::format_rfc3339_seconds(end), left(end, now)),
-    };
-    text
-}
-
-fn left(end: SystemTime, now: SystemTime) -> String {
-    let left = end.duration_since(now).map(|left| Duration::from_secs(left.as_secs()));
-    left.map_or("over".to_owned(), |left| format!("in {}", humantime::format_duration(left)))
-}
-
-fn as_json(credential: &ProviderCredential, result: &Result<Issued, CredentialError>) -> Value {
-    let ProviderCredential { provider, kind, .. } = credential;
-    match result {
-        Ok(issued) => json!({
-            "provider": provider,
-            "configured": kind,
-            "ok": true,
-            "source": issued.source,
-            "subject": issued.subject,
-            "expires_at": issued.expires_at.map(|end| humantime::format_rfc3339_seconds(end).to_string()),
-        }),
-        Err(error) => {
-            json!({ "provider": provider, "configured": kind, "ok": false, "error": causes(error) })
-        }
-    }
-}
-
-fn causes(error: &CredentialError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

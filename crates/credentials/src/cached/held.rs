@@ -62,18 +62,17 @@ impl Held {
         policy: &RefreshPolicy,
         share_of_margin: f64,
     ) -> Option<Self> {
-        let credential = Arc::new(issued.credential);
         let Some(expires_at) = issued.expires_at else {
-            return Some(Self { credential, times: None });
+            return Some(Self { credential: Arc::new(issued.credential), times: None });
         };
         let life = expires_at.duration_since(asked.wall).ok()?;
         let ends = Moment { wall: expires_at, steady: asked.steady.saturating_add(life) };
         if life < SHORTEST_LIFE || got.reached(ends) {
             return None;
         }
-        let margin = issued.refresh_margin.map_or(policy.margin, |margin| margin.min(policy.margin));
-        let margin = margin.min(life / 2).mul_f64(share_of_margin);
+        let margin = policy.margin_of(&issued, asked.wall)?.mul_f64(share_of_margin);
         let not_before = got.steady.saturating_add(policy.min_refetch);
+        let credential = Arc::new(issued.credential);
         Some(Self { credential, times: Some(Times { due: ends.minus(margin), not_before, ends }) })
     }
 

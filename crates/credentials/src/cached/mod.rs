@@ -6,7 +6,7 @@ mod held;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portunus_auth_core::{Clock, Credential, CredentialError, CredentialProvider, CredentialSource, Issued};
@@ -40,6 +40,16 @@ impl Default for RefreshPolicy {
             cool_down: Duration::from_secs(5),
             longest_cool_down: Duration::from_secs(60),
         }
+    }
+}
+
+impl RefreshPolicy {
+    /// So long before its end a replacement is fetched for what was issued when it was `asked` for, or up to a
+    /// tenth less. `None`: it has no end, or had ended by then.
+    pub fn margin_of(&self, issued: &Issued, asked: SystemTime) -> Option<Duration> {
+        let life = issued.expires_at?.duration_since(asked).ok()?;
+        let margin = issued.refresh_margin.map_or(self.margin, |margin| margin.min(self.margin));
+        Some(margin.min(life / 2))
     }
 }
 

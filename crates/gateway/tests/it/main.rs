@@ -8,6 +8,7 @@ mod callers;
 mod canary;
 mod configuration;
 mod connections;
+mod federation;
 mod forwarding;
 mod framing;
 mod llhttp;
