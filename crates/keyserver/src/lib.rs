@@ -18,8 +18,6 @@ mod key;
 mod keys;
 mod policy;
 mod replay;
-#[cfg(feature = "axum")]
-mod request;
 mod scope;
 mod server;
 mod setup;
