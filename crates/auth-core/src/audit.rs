@@ -35,6 +35,12 @@ pub enum EventKind {
     /// An administrator's call was refused for lack of the administrator's token.
     #[serde(rename = "admin.denied")]
     AdminDenied,
+    /// Policies were asked what they say about somebody, without doing it.
+    #[serde(rename = "policy.explained")]
+    PolicyExplained,
+    /// Other policies came into force.
+    #[serde(rename = "policy.reloaded")]
+    PolicyReloaded,
     /// An issuer's keys were fetched anew.
     #[serde(rename = "jwks.refreshed")]
     JwksRefreshed,

@@ -1,18 +1,15 @@
 //! What is wrong with a configuration, or what it becomes.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use portunus_auth_core::{ConfigProblem, Pattern};
+use portunus_auth_core::ConfigProblem;
 
-use crate::config::{
-    Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany, PolicyConfig, Ttl,
-};
+use crate::config::{Config, IssuerConfig, KeyServerConfig, OneOrMany, Ttl};
 use crate::fetch::issuer_url;
 use crate::issuer::{Audiences, Issuer};
 use crate::jwks::Source;
-use crate::policy::{Condition, Effect, Policies, Rule, Terms, domain};
+use crate::policy::{Policies, is_pointer};
 
 /// The most live keys that an owner can be allowed; an owner's index is read and written as a whole.
 const MAX_KEYS_PER_IDENTITY: usize = 10_000;
@@ -34,22 +31,17 @@ impl Config {
             let built = issuer.build(&self.key_server.audience, earlier);
             gather(&format!("issuers.{place}"), built, &mut issuers, &mut problems);
         }
-        let mut rules = Vec::new();
-        let mut names = HashSet::new();
-        for (place, policy) in self.policies.iter().enumerate() {
-            let is_new = names.insert(policy.name.as_str());
-            let built = policy.build(&self.issuers, is_new);
-            gather(&format!("policies.{place}"), built, &mut rules, &mut problems);
-        }
-        if problems.is_empty() {
-            Ok(Checked { issuers, policies: Policies { rules } })
-        } else {
-            Err(problems)
+        let longest = self.key_server.token_ttl.get();
+        let policies = Policies::build(&self.issuers, &self.policies, longest);
+        match policies {
+            Ok(policies) if problems.is_empty() => Ok(Checked { issuers, policies }),
+            Ok(_) => Err(problems),
+            Err(found) => Err([problems, found].concat()),
         }
     }
 }
 
-fn gather<T>(
+pub(crate) fn gather<T>(
     at: &str,
     built: Result<T, Vec<ConfigProblem>>,
     all: &mut Vec<T>,
@@ -114,6 +106,11 @@ impl IssuerConfig {
                 &"without an algorithm no token can be verified; leave the list out for the usual ones",
             );
         }
+        for (at, pointer) in [("groups_claim", &self.groups_claim), ("roles_claim", &self.roles_claim)] {
+            if pointer.as_ref().is_some_and(|text| !is_pointer(text)) {
+                found(at, &"a claim is named by a JSON pointer, such as `/realm_access/roles`");
+            }
+        }
         if self.leeway.is_some_and(|leeway| leeway.0 > Duration::from_secs(300)) {
             found("leeway", &"at most 5 minutes");
         }
@@ -132,109 +129,8 @@ impl IssuerConfig {
     }
 }
 
-impl PolicyConfig {
-    fn build(&self, issuers: &[IssuerConfig], name_is_new: bool) -> Result<Rule, Vec<ConfigProblem>> {
-        let mut problems = Vec::new();
-        if !is_name(&self.name) {
-            let says = "a name of 1 to 64 characters out of a-z, A-Z, 0-9, `.`, `_` and `-` is needed";
-            problems.push(ConfigProblem::new("name", says));
-        }
-        if !name_is_new {
-            problems.push(ConfigProblem::new("name", "another policy has this name"));
-        }
-        if !issuers.iter().any(|issuer| issuer.name == self.matches.issuer) {
-            problems.push(ConfigProblem::new("match.issuer", "no entry of `[[issuers]]` has this name"));
-        }
-        let conditions = self.matches.conditions(&mut problems);
-        let effect = match (self.effect, &self.grant) {
-            (Some(DenyEffect::Deny), None) => Some(Effect::Deny),
-            (None, Some(grant)) => Some(Effect::Grant(grant.terms(self.reusable_subject_token))),
-            (Some(DenyEffect::Deny), Some(_)) => {
-                problems.push(ConfigProblem::new("grant", "a policy that denies grants nothing"));
-                None
-            }
-            (None, None) => {
-                problems.push(ConfigProblem::new("grant", "say what is granted, or `effect = \"deny\"`"));
-                None
-            }
-        };
-        if let Some(Effect::Grant(terms)) = &effect
-            && terms.is_nothing()
-        {
-            let says =
-                "this grants nothing; a list left out admits nothing, and everything is written \"all\"";
-            problems.push(ConfigProblem::new("grant", says));
-        }
-        match effect {
-            Some(effect) if problems.is_empty() => Ok(Rule {
-                name: self.name.as_str().into(),
-                issuer: self.matches.issuer.as_str().into(),
-                conditions,
-                effect,
-            }),
-            _ => Err(problems),
-        }
-    }
-}
-
-impl GrantConfig {
-    fn terms(&self, reusable_subject_token: bool) -> Terms {
-        Terms {
-            models: self.models.clone(),
-            tools: self.tools.clone(),
-            upstreams: self.upstreams.clone(),
-            roles: self.roles.clone(),
-            tier: self.tier.clone(),
-            ttl: self.ttl.0,
-            reusable_subject_token,
-        }
-    }
-}
-
-impl MatchConfig {
-    fn conditions(&self, problems: &mut Vec<ConfigProblem>) -> Vec<Condition> {
-        let mut found = |at: &str, says: &str| problems.push(ConfigProblem::new(at, says).below("match"));
-        let mut patterns = |at: &str, OneOrMany(patterns): &OneOrMany<Pattern>| {
-            let means_all = |pattern: &Pattern| pattern.as_str().bytes().all(|byte| byte == b'*');
-            if patterns.is_empty() {
-                found(at, "an empty list is like nothing; leave it out, or name something");
-            } else if patterns.iter().any(means_all) {
-                found(at, "a pattern that is like everything distinguishes nobody");
-            }
-            patterns.clone()
-        };
-        let mut conditions = Vec::new();
-        if let Some(subjects) = &self.subject {
-            conditions.push(Condition::Subject(patterns("subject", subjects)));
-        }
-        if let Some(groups) = &self.groups {
-            conditions.push(Condition::Groups(patterns("groups", groups)));
-        }
-        for (pointer, values) in self.claims.iter().flatten() {
-            conditions
-                .push(Condition::Claim(pointer.clone(), patterns(&format!("claims.{pointer}"), values)));
-        }
-        for pointer in self.claims.iter().flat_map(BTreeMap::keys) {
-            if pointer.len() < 2 || !pointer.starts_with('/') {
-                found("claims", "a claim is named by a JSON pointer, such as `/repository_id`");
-            }
-        }
-        if let Some(OneOrMany(domains)) = &self.email_domain {
-            let normal: Option<Vec<String>> = domains.iter().map(|name| domain(name)).collect();
-            match normal {
-                Some(normal) if !normal.is_empty() => conditions.push(Condition::EmailDomain(normal)),
-                _ => found("email_domain", "domain names such as `example.com` are needed here"),
-            }
-        }
-        if conditions.is_empty() {
-            found("", "say whom this is about: `subject`, `groups`, `claims` or `email_domain`");
-        }
-        conditions
-    }
-}
-
 /// A name that is safe to show and to write.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=64).contains(&name.len()) && name.chars().all(good)
 }

@@ -83,6 +83,10 @@ pub struct IssuerConfig {
     pub max_token_age: Option<Ttl>,
     /// How far its clock may be from ours; 30 seconds if left out, 5 minutes at most.
     pub leeway: Option<Ttl>,
+    /// Where its tokens have the list of groups, as a JSON pointer (RFC 6901); `/groups` if left out.
+    pub groups_claim: Option<String>,
+    /// Where its tokens have the list of roles, as a JSON pointer; `/roles` if left out.
+    pub roles_claim: Option<String>,
 }
 
 /// One of `[[policies]]`.
@@ -115,10 +119,20 @@ pub struct MatchConfig {
     pub subject: Option<OneOrMany<Pattern>>,
     /// Patterns, one of which one of the groups is like.
     pub groups: Option<OneOrMany<Pattern>>,
-    /// By JSON pointer: patterns, one of which the claim, or one item of a list there, is like.
+    /// Patterns, one of which one of the roles is like.
+    pub roles: Option<OneOrMany<Pattern>>,
+    /// By JSON pointer (RFC 6901): patterns, one of which the claim, or one item of a list there, is like.
     pub claims: Option<BTreeMap<String, OneOrMany<Pattern>>>,
+    /// Verified e-mail addresses, one of which it is. The part before the `@` is compared letter by letter.
+    pub email: Option<OneOrMany<String>>,
+    /// Whether the case of the ASCII letters in `email` does not matter. Only where the issuer's domains give
+    /// `Alice@` and `alice@` to the same person.
+    #[serde(default)]
+    pub email_ignore_case: bool,
     /// Domains, one of which the verified e-mail address is in.
     pub email_domain: Option<OneOrMany<String>>,
+    /// Tenants, one of which the user belongs to. Not enough by itself.
+    pub tenant: Option<OneOrMany<TenantId>>,
 }
 
 /// `policies.effect`.
@@ -194,6 +208,8 @@ impl IssuerConfig {
             jwks_uri: None,
             max_token_age: None,
             leeway: None,
+            groups_claim: None,
+            roles_claim: None,
         }
     }
 }
@@ -215,7 +231,17 @@ impl MatchConfig {
     /// About users of that issuer. Set at least one of the other parts: all users of an issuer cannot be
     /// meant.
     pub fn new(issuer: impl Into<String>) -> Self {
-        Self { issuer: issuer.into(), subject: None, groups: None, claims: None, email_domain: None }
+        Self {
+            issuer: issuer.into(),
+            subject: None,
+            groups: None,
+            roles: None,
+            claims: None,
+            email: None,
+            email_ignore_case: false,
+            email_domain: None,
+            tenant: None,
+        }
     }
 }
 

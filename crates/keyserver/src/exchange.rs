@@ -17,7 +17,7 @@ use crate::index::InsertError;
 use crate::issuer::TokenKind;
 use crate::key::{TempKey, is_ours};
 use crate::keys::{KeyRecord, new_id};
-use crate::policy::Decision;
+use crate::policy::{Decision, Evidence};
 use crate::scope::{self, Scope};
 use crate::server::{KeyServer, NotIdentified};
 
@@ -135,6 +135,7 @@ impl From<InsertError> for ExchangeError {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::TooMany { retry_after } => Self::TooManyKeys { retry_after },
+            InsertError::NotGranted => Self::BadSubject(Reason::NoPolicy),
             InsertError::Store(error) => error.into(),
         }
     }
@@ -167,7 +168,7 @@ pub(crate) async fn exchange(
     mut trail: Trail,
     conclude: Conclude,
 ) -> Result<IssuedKey, ExchangeError> {
-    let (identity, decision) = match admit(server, &request, &mut trail).await {
+    let admitted = match admit(server, &request, &mut trail).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             let result = Err(refused);
@@ -177,7 +178,7 @@ pub(crate) async fn exchange(
     };
     let server = server.clone();
     let issuing = async move {
-        let result = issue(&server, identity, decision, &mut trail).await;
+        let result = issue(&server, admitted, &mut trail).await;
         conclude(trail, &result);
         result
     };
@@ -185,12 +186,19 @@ pub(crate) async fn exchange(
     tokio::spawn(issuing.in_current_span()).await.unwrap_or_else(lost)
 }
 
+/// Who gets what, and what is kept of them.
+struct Admitted {
+    identity: Identity,
+    decision: Decision,
+    evidence: Evidence,
+}
+
 /// Changes nothing: whoever is refused here, or goes away, keeps the token.
 async fn admit(
     server: &KeyServer,
     request: &TokenRequest,
     trail: &mut Trail,
-) -> Result<(Identity, Decision), ExchangeError> {
+) -> Result<Admitted, ExchangeError> {
     if request.audiences.iter().any(|audience| audience != server.audience()) {
         return Err(ExchangeError::InvalidTarget);
     }
@@ -200,20 +208,19 @@ async fn admit(
     };
     let identity = verify(server, request).await?;
     trail.event().actor = Some(Actor::Identity(identity.id().clone()));
-    let decision = decide(server, &identity, request, scope.as_ref())?;
+    let (decision, evidence) = decide(server, &identity, request, scope.as_ref())?;
     trail.event().target.policy = Some(decision.policy.clone());
     server.room(identity.id()).await?;
-    Ok((identity, decision))
+    Ok(Admitted { identity, decision, evidence })
 }
 
 async fn issue(
     server: &KeyServer,
-    identity: Identity,
-    decision: Decision,
+    admitted: Admitted,
     trail: &mut Trail,
 ) -> Result<IssuedKey, ExchangeError> {
-    spend(server, &identity, &decision).await?;
-    let (key, record) = mint(&identity, decision, server.now())?;
+    spend(server, &admitted.identity, &admitted.decision).await?;
+    let (key, record) = mint(admitted, server.now())?;
     trail.event().target.jti = Some(record.jti.clone());
     insert(server, key, record).await
 }
@@ -236,11 +243,13 @@ fn decide(
     identity: &Identity,
     request: &TokenRequest,
     scope: Option<&Scope>,
-) -> Result<Decision, ExchangeError> {
-    let decision = server.decide(identity, request.policy.as_deref(), request.ttl);
+) -> Result<(Decision, Evidence), ExchangeError> {
+    let policies = server.policies();
+    let named = request.policy.as_deref();
+    let decision = policies.decide(&identity.asked(), named, request.ttl, server.now());
     let decision = decision.ok_or(ExchangeError::BadSubject(Reason::NoPolicy))?;
     let grant = scope::narrow(&decision.grant, scope).ok_or(ExchangeError::InvalidScope)?;
-    Ok(Decision { grant, ..decision })
+    Ok((Decision { grant, ..decision }, policies.evidence(identity)))
 }
 
 /// Before the key exists: of two exchanges at once, one must fail.
@@ -251,11 +260,8 @@ async fn spend(server: &KeyServer, identity: &Identity, decision: &Decision) -> 
     Err(ExchangeError::BadSubject(Reason::ReplayedToken))
 }
 
-fn mint(
-    identity: &Identity,
-    decision: Decision,
-    now: SystemTime,
-) -> Result<(TempKey, KeyRecord), ExchangeError> {
+fn mint(admitted: Admitted, now: SystemTime) -> Result<(TempKey, KeyRecord), ExchangeError> {
+    let Admitted { identity, decision, evidence } = admitted;
     let key = TempKey::mint(&SystemRandom::new())
         .map_err(|no_randomness| ExchangeError::unavailable(Reason::Internal, no_randomness))?;
     let record = KeyRecord {
@@ -263,6 +269,7 @@ fn mint(
         owner: (**identity.id()).clone(),
         grant: decision.grant,
         policy: decision.policy,
+        evidence: Some(evidence.into()),
     };
     Ok((key, record))
 }

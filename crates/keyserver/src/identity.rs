@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use portunus_auth_core::PrincipalId;
 use serde_json::{Map, Value};
 
+use crate::policy::Asked;
+
 /// A verified identity. Only [`crate::Issuer::verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -36,6 +38,11 @@ impl Identity {
     /// Everything the issuer says about them.
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
+    }
+
+    /// What policies are asked about.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { id: &self.id, claims: &self.claims, kept: None }
     }
 
     /// When the token ends (`exp`), without leeway.

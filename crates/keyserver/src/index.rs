@@ -30,6 +30,9 @@ pub(crate) enum InsertError {
         /// Until the first of them ends.
         retry_after: Duration,
     },
+    /// Other policies came into force meanwhile, which do not grant it.
+    #[error("the policies in force do not grant this key")]
+    NotGranted,
     /// The store could not tell.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -199,7 +199,7 @@ fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, Refus
 }
 
 /// The subject: a name that is safe to show and to compare.
-fn subject(claims: &Map<String, Value>) -> Result<&str, Refused> {
+pub(crate) fn subject(claims: &Map<String, Value>) -> Result<&str, Refused> {
     let subject = text(claims, "sub")?;
     if subject.len() > MAX_SUBJECT || subject.contains(char::is_control) {
         return Err(Refused::WrongClaims);

@@ -19,6 +19,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::expiring::Expiring;
 use crate::index::{Index, InsertError, Place, instant, json, parse, unix};
 use crate::key::{KeyDigest, Pepper};
+use crate::policy::Evidence;
 
 /// Where every server that shares the store announces what it issued and revoked.
 const CHANNEL: &str = "ks/keys";
@@ -37,6 +38,16 @@ pub(crate) struct KeyRecord {
     pub(crate) grant: Grant,
     /// The policy that granted it.
     pub(crate) policy: Arc<str>,
+    /// What to ask later policies about its owner. Without it they cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) evidence: Option<Arc<Evidence>>,
+}
+
+/// Some of the stored keys.
+pub(crate) struct Page {
+    pub(crate) records: Vec<(KeyDigest, KeyRecord)>,
+    /// Where the next page begins; `None` at the end.
+    pub(crate) next: Option<String>,
 }
 
 impl KeyRecord {
@@ -272,26 +283,36 @@ impl Keys {
         }
     }
 
+    /// The stored keys after that place, as many as one scan gives.
+    pub(crate) async fn stored(&self, after: Option<&str>) -> Result<Page, StoreError> {
+        let prefix = record_key_prefix();
+        let entries = self.store.scan(prefix, after, PAGE).await?;
+        let next = entries.last().filter(|_| entries.len() == PAGE).map(|(key, _)| key.clone());
+        let read = |(key, value): (String, Vec<u8>)| {
+            let Stored::V1(record) = parse(&value)?;
+            let digest = key.strip_prefix(prefix).unwrap_or_default().to_owned();
+            let digest = KeyDigest::try_from(digest).map_err(|bad| StoreError::Corrupt(bad.into()))?;
+            Ok((digest, record))
+        };
+        Ok(Page { records: entries.into_iter().map(read).collect::<Result<_, StoreError>>()?, next })
+    }
+
     /// Brings memory in step with the store.
     async fn read_all(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let prefix = record_key_prefix();
         let mut stored = HashSet::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.store.scan(prefix, after.as_deref(), PAGE).await?;
-            for (key, value) in &page {
-                let Stored::V1(record) = parse(value)?;
-                let digest = key.strip_prefix(prefix).unwrap_or_default().to_owned();
-                let digest = KeyDigest::try_from(digest).map_err(|bad| StoreError::Corrupt(bad.into()))?;
+            let page = self.stored(after.as_deref()).await?;
+            for (digest, record) in page.records {
                 let until = record.until();
                 self.slots.set_if_absent(digest.0, Slot::Live(record.principal()), until, now);
                 stored.insert(digest.0);
             }
-            if page.len() < PAGE {
-                break;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
             }
-            after = page.last().map(|(key, _)| key.clone());
         }
         // What is held and not stored was revoked while nobody listened, or stored after the scan.
         let missing = |digest: &[u8; 32], slot: &Slot| match slot {

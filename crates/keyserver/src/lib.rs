@@ -36,5 +36,9 @@ pub use jose::{Algorithm, Refused, UnverifiedJwt};
 pub use jwk::{BadKeySet, KeySet};
 pub use key::{KeyDigest, PREFIX, Pepper, TempKey};
 pub use keys::Revoke;
-pub use server::{KeyServer, Peer, RevokeError};
+pub use policy::{
+    Case, CaseResult, Considered, Difference, Expected, ExpectedGrant, Explanation, Finding, Fixtures, Got,
+    Holds, Looked, Offer, Policies, PolicyEffect, Question, Ruling, Unanswerable,
+};
+pub use server::{ExplainError, KeyServer, Peer, ReloadError, RevokeError};
 pub use setup::{Parts, SetupError};

@@ -1,11 +1,15 @@
 //! The key server as one value: what the gateway and the HTTP routes call.
 
+mod explain;
+mod reload;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use portunus_auth_core::audit::{Actor, EventKind, RequestId};
 use portunus_auth_core::{
     AuditFull, AuditSink, AuthError, Authenticator, BearerToken, Clock, ConfigProblem, Outcome, Principal,
@@ -14,7 +18,7 @@ use portunus_auth_core::{
 use portunus_store::StoreError;
 use tracing::Instrument;
 
-use crate::config::Config;
+use crate::config::{Config, IssuerConfig};
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::fetch::Fetch;
 use crate::identity::Identity;
@@ -24,10 +28,13 @@ use crate::jose::{Refused, UnverifiedJwt};
 use crate::jwks::{IssuerDown, Jwks};
 use crate::key::{AdminToken, TempKey, is_ours};
 use crate::keys::{KeyRecord, Keys, Listener, Revoke};
-use crate::policy::{Decision, Policies};
+use crate::policy::Policies;
 use crate::replay::Replay;
 use crate::setup::{Parts, SetupError, Sound, kept_pepper};
 use crate::verified::{Proof, VerifiedTokens};
+
+pub use explain::ExplainError;
+pub use reload::ReloadError;
 
 /// Who is asking, as far as the connection shows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +67,9 @@ struct Inner {
     longest: Duration,
     cap: NonZeroUsize,
     issuers: Vec<Trusted>,
-    policies: Policies,
+    policies: ArcSwap<Policies>,
+    /// The issuers as they are configured, for policies to come.
+    configured: Vec<IssuerConfig>,
     keys: Arc<Keys>,
     replay: Replay,
     verified: VerifiedTokens,
@@ -92,7 +101,8 @@ impl From<Refused> for NotIdentified {
 }
 
 impl KeyServer {
-    /// Checks the configuration and reads all live keys. Needs no issuer to be up: their keys are fetched
+    /// Checks the configuration, reads all live keys, and revokes those that the policies would not give
+    /// their owners any more. Needs no issuer to be up: their keys are fetched
     /// when a token of theirs comes.
     ///
     /// Starts a task that listens, until the last clone is dropped, to what other servers on the same store
@@ -118,12 +128,13 @@ impl KeyServer {
             issuer,
             jwks: Jwks::new(source, fetch.clone(), clock.clone(), audit.clone()),
         };
-        Ok(Self(Arc::new(Inner {
+        let server = Self(Arc::new(Inner {
             audience: config.key_server.audience,
             longest: config.key_server.token_ttl.get(),
             cap: config.key_server.max_keys_per_identity,
             issuers: checked.issuers.into_iter().map(trust).collect(),
-            policies: checked.policies,
+            policies: ArcSwap::from_pointee(checked.policies),
+            configured: config.issuers,
             keys,
             replay: Replay(store),
             verified: VerifiedTokens::default(),
@@ -131,7 +142,14 @@ impl KeyServer {
             clock,
             audit,
             _listener: listener,
-        })))
+        }));
+        // What earlier policies granted, before this server or one with another configuration was started.
+        match server.revoke_what_is_not_granted().await {
+            Ok(_) => Ok(server),
+            Err(ReloadError::Store(error)) => Err(error.into()),
+            Err(ReloadError::AuditFull(full)) => Err(full.into()),
+            Err(ReloadError::Config(problems)) => Err(SetupError::Config(problems)),
+        }
     }
 
     /// Who holds this key of ours. Answers from memory.
@@ -162,14 +180,16 @@ impl KeyServer {
         if identity.expires_at() <= now {
             return Err(AuthError::Expired);
         }
-        let grant = self.decide(&identity, None, None).ok_or(AuthError::NotAdmitted)?.grant;
-        Ok(self.0.verified.remember(token, &identity, grant, proof, now))
+        let policies = self.policies();
+        let decision = policies.decide(&identity.asked(), None, None, now).ok_or(AuthError::NotAdmitted)?;
+        Ok(self.0.verified.remember(token, &identity, decision.grant, (proof, policies), now))
     }
 
     /// What [`KeyServer::verify`] found for this very token before, as long as it still holds. Does not
     /// wait.
     pub fn verified(&self, token: &BearerToken) -> Option<Arc<Principal>> {
-        self.0.verified.recall(token, self.now(), |issuer| self.0.issuers.get(issuer)?.jwks.held())
+        let keys_of = |issuer: usize| self.0.issuers.get(issuer)?.jwks.held();
+        self.0.verified.recall(token, self.now(), keys_of, &self.0.policies.load())
     }
 
     /// Exchanges an identity token for a key. Leaves exactly one audit event, also when it is dropped.
@@ -247,15 +267,9 @@ impl KeyServer {
         Ok((found?, Proof { issuer: place, keys }))
     }
 
-    /// What the identity may be given, for at most `wanted` where that is said.
-    pub(crate) fn decide(
-        &self,
-        who: &Identity,
-        named: Option<&str>,
-        wanted: Option<Duration>,
-    ) -> Option<Decision> {
-        let longest = wanted.map_or(self.0.longest, |wanted| wanted.min(self.0.longest));
-        self.0.policies.decide(who, named, longest, self.now())
+    /// The policies in force.
+    pub(crate) fn policies(&self) -> Arc<Policies> {
+        self.0.policies.load_full()
     }
 
     /// Begins the one audit event of a request.
@@ -285,7 +299,8 @@ impl KeyServer {
         self.0.replay.spend(identity).await
     }
 
-    /// Keeps the key, unless its owner holds too many. It works when this returns.
+    /// Keeps the key, unless its owner holds too many, or other policies came into force meanwhile that do
+    /// not give it. It works when this returns.
     pub(crate) async fn insert(
         &self,
         key: &TempKey,
@@ -293,7 +308,8 @@ impl KeyServer {
         now: SystemTime,
     ) -> Result<(), InsertError> {
         let keys = &self.0.keys;
-        keys.insert(key.digest(keys.pepper()), record, self.0.cap, now).await
+        keys.insert(key.digest(keys.pepper()), record.clone(), self.0.cap, now).await?;
+        self.still_given(&record).await
     }
 
     pub(crate) fn now(&self) -> SystemTime {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use portunus_auth_core::{AuditSink, BearerToken, BoxError, Clock, ConfigProblem, SecretRef, SecretSource};
+use portunus_auth_core::{
+    AuditFull, AuditSink, BearerToken, BoxError, Clock, ConfigProblem, SecretRef, SecretSource,
+};
 use portunus_store::{Store, StoreError};
 
 use crate::check::Checked;
@@ -48,6 +50,9 @@ pub enum SetupError {
     /// The keys cannot be read.
     #[error("the keys cannot be read")]
     Store(#[from] StoreError),
+    /// Keys that the policies do not give any more could not be revoked, because that could not be audited.
+    #[error("the revocation of keys cannot be audited")]
+    AuditFull(#[from] AuditFull),
 }
 
 /// A configuration without a problem, and the secrets it refers to.

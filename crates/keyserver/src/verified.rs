@@ -9,6 +9,7 @@ use crate::expiring::Expiring;
 use crate::identity::Identity;
 use crate::jose::token_digest;
 use crate::jwk::KeySet;
+use crate::policy::Policies;
 
 /// The most tokens that are remembered.
 const MOST: usize = 10_000;
@@ -22,7 +23,7 @@ pub(crate) struct Proof {
 
 /// Who presented which token, by the digest of the whole of it.
 #[derive(Debug)]
-pub(crate) struct VerifiedTokens(Expiring<(Arc<Principal>, Proof)>);
+pub(crate) struct VerifiedTokens(Expiring<(Arc<Principal>, Proof, Arc<Policies>)>);
 
 impl Default for VerifiedTokens {
     fn default() -> Self {
@@ -37,27 +38,30 @@ impl VerifiedTokens {
         token: &BearerToken,
         identity: &Identity,
         mut grant: Grant,
-        proof: Proof,
+        (proof, policies): (Proof, Arc<Policies>),
         now: SystemTime,
     ) -> Arc<Principal> {
         let until = grant.expires_at.min(identity.expires_at());
         grant.expires_at = until;
         let principal = Arc::new(Principal::authenticated((**identity.id()).clone(), grant, Via::Jwt));
-        self.0.set(token_digest(token), (principal.clone(), proof), until, now);
+        self.0.set(token_digest(token), (principal.clone(), proof, policies), until, now);
         principal
     }
 
-    /// Who presents the token, unless it has ended or its issuer has other keys now, which may no longer
-    /// hold the one that signed it.
+    /// Who presents the token, unless it has ended, its issuer has other keys now, which may no longer hold
+    /// the one that signed it, or other policies are in force.
     pub(crate) fn recall(
         &self,
         token: &BearerToken,
         now: SystemTime,
         keys_of: impl Fn(usize) -> Option<Arc<KeySet>>,
+        in_force: &Arc<Policies>,
     ) -> Option<Arc<Principal>> {
-        let still_good = |(principal, proof): &(Arc<Principal>, Proof)| {
+        let still_good = |(principal, proof, policies): &(Arc<Principal>, Proof, Arc<Policies>)| {
             let keys = keys_of(proof.issuer)?;
-            let good = Arc::ptr_eq(&keys, &proof.keys) && now < principal.grant().expires_at;
+            let good = Arc::ptr_eq(&keys, &proof.keys)
+                && Arc::ptr_eq(in_force, policies)
+                && now < principal.grant().expires_at;
             good.then(|| principal.clone())
         };
         self.0.get(&token_digest(token), still_good).flatten()

@@ -47,6 +47,18 @@ impl Allow<Pattern> {
         }
     }
 
+    /// Whether it admits every name that `other` admits, as far as patterns can say it: a pattern must be
+    /// covered by a single one of these.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (Self::Only(_), Self::All) => false,
+            (Self::Only(mine), Self::Only(theirs)) => {
+                theirs.iter().all(|pattern| mine.iter().any(|own| own.covers(pattern)))
+            }
+        }
+    }
+
     /// What both sides admit, as far as patterns can say it, and never more: of two patterns of which
     /// one covers the other, the narrower; two patterns that merely overlap have no common pattern.
     #[must_use]

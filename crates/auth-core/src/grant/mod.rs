@@ -156,6 +156,18 @@ impl Grant {
         })
     }
 
+    /// Whether `other` is no wider than this in any field.
+    pub fn covers(&self, other: &Self) -> bool {
+        let Self { models, tools, upstreams, roles, tier, expires_at, confirmation } = self;
+        models.covers(&other.models)
+            && tools.covers(&other.tools)
+            && upstreams.covers(&other.upstreams)
+            && roles.covers(&other.roles)
+            && *tier == other.tier
+            && *expires_at >= other.expires_at
+            && (confirmation.is_none() || *confirmation == other.confirmation)
+    }
+
     /// Whether the action lies within the grant. Time is the authenticator's to check.
     pub(crate) fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
         if let Some(model) = action.model

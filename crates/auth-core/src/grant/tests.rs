@@ -100,6 +100,28 @@ proptest! {
     }
 
     #[test]
+    fn a_grant_covers_its_children_and_nothing_wider(
+        parent in grant(), other in grant(), asked in request(), name in "[ab]{0,5}",
+    ) {
+        prop_assert!(parent.covers(&parent));
+        if let Ok(child) = parent.narrow(&asked) {
+            prop_assert!(parent.covers(&child));
+        }
+        if parent.covers(&other) {
+            let sets = [
+                (&parent.models, &other.models),
+                (&parent.tools, &other.tools),
+                (&parent.upstreams, &other.upstreams),
+                (&parent.roles, &other.roles),
+            ];
+            for (parent, other) in sets {
+                prop_assert!(!other.admits(&name) || parent.admits(&name));
+            }
+            prop_assert!(other.expires_at <= parent.expires_at && other.tier == parent.tier);
+        }
+    }
+
+    #[test]
     fn a_grant_survives_storage(grant in grant()) {
         let stored = serde_json::to_string(&grant).unwrap();
         prop_assert_eq!(serde_json::from_str::<Grant>(&stored).unwrap(), grant);

@@ -4,6 +4,7 @@
 mod admin;
 mod body;
 mod call;
+mod explain;
 mod metadata;
 mod parameters;
 mod reply;
@@ -22,6 +23,7 @@ pub fn router(server: KeyServer) -> Router {
         .route(token::AUTH, post(token::auth_token))
         .route(token::OAUTH, post(token::oauth_token))
         .route(admin::ONE_TOKEN, delete(admin::revoke_one))
+        .route(explain::EXPLAIN, post(explain::explain))
         .route(metadata::AUDIENCE, get(metadata::audience))
         .with_state(server)
 }

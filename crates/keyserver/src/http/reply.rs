@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::exchange::ExchangeError;
+use crate::server::ExplainError;
 
 /// How soon to try again when something is down, in seconds.
 const TRY_AGAIN: u64 = 5;
@@ -15,6 +16,8 @@ const TRY_AGAIN: u64 = 5;
 pub(super) enum Refused<'e> {
     /// No key is issued.
     Exchange(&'e ExchangeError),
+    /// Nothing is explained.
+    Explain(&'e ExplainError),
     /// There is no such live key.
     NoSuchKey,
     /// Not the administrator: the same for a wrong token, none, and where none is configured.
@@ -55,6 +58,10 @@ impl Refused<'_> {
                 }
                 ExchangeError::Unavailable { .. } => down(StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN),
             },
+            Self::Explain(ExplainError::Claims(_) | ExplainError::Token(_)) => {
+                plain(StatusCode::BAD_REQUEST, "invalid_request")
+            }
+            Self::Explain(ExplainError::Unavailable(_)) => down(StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN),
             Self::NoSuchKey => plain(StatusCode::NOT_FOUND, "not_found"),
             Self::NotAdmin => {
                 Look { challenge: Some("Bearer"), ..plain(StatusCode::UNAUTHORIZED, "invalid_token") }
@@ -67,9 +74,14 @@ impl Refused<'_> {
     fn says(&self) -> String {
         match self {
             Self::Exchange(error) => error.to_string(),
+            // The administrator asks in order to be told. These texts are fixed too.
+            Self::Explain(ExplainError::Claims(why)) => why.to_string(),
+            Self::Explain(ExplainError::Token(why)) => why.to_string(),
             Self::NoSuchKey => "there is no such live key".to_owned(),
             Self::NotAdmin => "the administrator's token is needed".to_owned(),
-            Self::Unavailable => "the key server cannot answer now".to_owned(),
+            Self::Explain(ExplainError::Unavailable(_)) | Self::Unavailable => {
+                "the key server cannot answer now".to_owned()
+            }
         }
     }
 

@@ -1,0 +1,256 @@
+//! What is wrong with configured policies, or what they become.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portunus_auth_core::{ConfigProblem, Pattern, TenantId};
+
+use super::condition::{About, Condition, Wanted};
+use super::email::{address, domain};
+use super::pointer::Pointer;
+use super::{Effect, Known, Policies, Rule, Terms};
+use crate::check::{gather, is_name};
+use crate::config::{Config, DenyEffect, GrantConfig, IssuerConfig, MatchConfig, OneOrMany, PolicyConfig};
+use crate::jose::sha256;
+use crate::key::KeyDigest;
+
+/// Claims that distinguish nobody, or one token from another.
+const NOBODY: [&str; 5] = ["iss", "exp", "iat", "nbf", "jti"];
+
+impl Policies {
+    /// The policies of this configuration, to ask without a server. Refers to no secret and opens nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, secrets apart.
+    pub fn new(config: &Config) -> Result<Self, Vec<ConfigProblem>> {
+        config.check().map(|checked| checked.policies)
+    }
+
+    /// From policies about these issuers. No key lives longer than `longest`.
+    pub(crate) fn build(
+        issuers: &[IssuerConfig],
+        policies: &[PolicyConfig],
+        longest: Duration,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let (mut rules, mut problems, mut names) = (Vec::new(), Vec::new(), HashSet::new());
+        for (place, policy) in policies.iter().enumerate() {
+            let is_new = names.insert(policy.name.as_str());
+            let built = policy.build(issuers, is_new);
+            gather(&format!("policies.{place}"), built, &mut rules, &mut problems);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let issuers = issuers.iter().map(|issuer| Known {
+            name: issuer.name.as_str().into(),
+            url: issuer.issuer.clone(),
+            tenant: issuer.tenant.clone(),
+        });
+        let version = version(&rules, longest)?;
+        Ok(Self { issuers: issuers.collect(), rules, longest, version })
+    }
+}
+
+/// Of the same rules it is the same, in every process.
+fn version(rules: &[Rule], longest: Duration) -> Result<Arc<str>, Vec<ConfigProblem>> {
+    let written = serde_json::to_vec(&(rules, longest));
+    let written = written.map_err(|error| vec![ConfigProblem::new("policies", error)])?;
+    Ok(KeyDigest(sha256(&written)).to_string().into())
+}
+
+impl PolicyConfig {
+    fn build(&self, issuers: &[IssuerConfig], name_is_new: bool) -> Result<Rule, Vec<ConfigProblem>> {
+        let mut problems = Vec::new();
+        if !is_name(&self.name) {
+            let says = "a name of 1 to 64 characters out of a-z, A-Z, 0-9, `.`, `_` and `-` is needed";
+            problems.push(ConfigProblem::new("name", says));
+        }
+        if !name_is_new {
+            problems.push(ConfigProblem::new("name", "another policy has this name"));
+        }
+        let issuer = issuers.iter().find(|issuer| issuer.name == self.matches.issuer);
+        if issuer.is_none() {
+            problems.push(ConfigProblem::new("match.issuer", "no entry of `[[issuers]]` has this name"));
+        }
+        let mut conditions = Conditions { all: Vec::new(), problems: Vec::new() };
+        conditions.read(&self.matches, issuer);
+        problems.extend(conditions.problems.into_iter().map(|problem| problem.below("match")));
+        let effect = self.effect(&mut problems);
+        match effect {
+            Some(effect) if problems.is_empty() => Ok(Rule {
+                name: self.name.as_str().into(),
+                issuer: self.matches.issuer.as_str().into(),
+                conditions: conditions.all,
+                effect,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    fn effect(&self, problems: &mut Vec<ConfigProblem>) -> Option<Effect> {
+        let mut found = |at: &str, says: &str| problems.push(ConfigProblem::new(at, says));
+        match (self.effect, &self.grant) {
+            (Some(DenyEffect::Deny), None) => {
+                if self.reusable_subject_token {
+                    found("reusable_subject_token", "a policy that denies leaves nothing to exchange");
+                }
+                Some(Effect::Deny)
+            }
+            (None, Some(grant)) => {
+                let terms = grant.terms(self.reusable_subject_token);
+                if terms.upstreams.is_nothing() {
+                    found("grant", "without an upstream nothing of this can be used; leave `upstreams` out");
+                } else if terms.is_nothing() {
+                    found(
+                        "grant",
+                        "this grants nothing; a list left out admits nothing, and everything is written \"all\"",
+                    );
+                }
+                Some(Effect::Grant(terms))
+            }
+            (Some(DenyEffect::Deny), Some(_)) => {
+                found("grant", "a policy that denies grants nothing");
+                None
+            }
+            (None, None) => {
+                found("grant", "say what is granted, or `effect = \"deny\"`");
+                None
+            }
+        }
+    }
+}
+
+impl GrantConfig {
+    fn terms(&self, reusable_subject_token: bool) -> Terms {
+        Terms {
+            models: self.models.clone(),
+            tools: self.tools.clone(),
+            upstreams: self.upstreams.clone(),
+            roles: self.roles.clone(),
+            tier: self.tier.clone(),
+            ttl: self.ttl.get(),
+            reusable_subject_token,
+        }
+    }
+}
+
+/// The conditions of one policy, as they are read, and what is wrong with them.
+struct Conditions {
+    all: Vec<Condition>,
+    problems: Vec<ConfigProblem>,
+}
+
+impl Conditions {
+    fn read(&mut self, about: &MatchConfig, issuer: Option<&IssuerConfig>) {
+        self.like(About::Subject, "subject", about.subject.as_ref());
+        self.list(
+            "groups",
+            About::Groups,
+            about.groups.as_ref(),
+            issuer.and_then(|i| i.groups_claim.as_ref()),
+        );
+        self.list("roles", About::Roles, about.roles.as_ref(), issuer.and_then(|i| i.roles_claim.as_ref()));
+        self.claims(about);
+        self.emails(about);
+        if self.all.is_empty() && self.problems.is_empty() {
+            let says =
+                "say whom this is about: `subject`, `groups`, `roles`, `claims`, `email` or `email_domain`";
+            self.found("", says);
+        }
+        self.tenants(about.tenant.as_ref(), issuer);
+    }
+
+    fn found(&mut self, at: &str, says: &str) {
+        self.problems.push(ConfigProblem::new(at, says));
+    }
+
+    fn like(&mut self, about: About, at: &str, patterns: Option<&OneOrMany<Pattern>>) {
+        let Some(OneOrMany(patterns)) = patterns else { return };
+        let means_all = |pattern: &Pattern| pattern.as_str().bytes().all(|byte| byte == b'*');
+        if patterns.is_empty() {
+            self.found(at, "an empty list is like nothing; leave it out, or name something");
+        } else if patterns.iter().any(means_all) {
+            self.found(at, "a pattern that is like everything distinguishes nobody");
+        }
+        self.all.push(Condition { about, wanted: Wanted::Like(patterns.clone()) });
+    }
+
+    /// A list of texts, where the issuer's configuration says, or in the claim of that name.
+    fn list(
+        &mut self,
+        name: &str,
+        about: fn(Pointer) -> About,
+        patterns: Option<&OneOrMany<Pattern>>,
+        pointer: Option<&String>,
+    ) {
+        // What is wrong with the issuer's pointer is reported there.
+        let pointer = pointer.map_or_else(|| Pointer::new(&format!("/{name}")), |text| Pointer::new(text));
+        if let Some(pointer) = pointer {
+            self.like(about(pointer), name, patterns);
+        }
+    }
+
+    fn claims(&mut self, about: &MatchConfig) {
+        if about.claims.as_ref().is_some_and(|claims| claims.is_empty()) {
+            self.found("claims", "without a claim this asks nothing; leave it out, or name one");
+        }
+        for (text, patterns) in about.claims.iter().flatten() {
+            let Some(pointer) = Pointer::new(text) else {
+                self.found("claims", "a claim is named by a JSON pointer, such as `/repository_id`");
+                continue;
+            };
+            let (at, claim) = (format!("claims.{text}"), pointer.claim());
+            if pointer.is_whole_claim() && claim == "email" {
+                self.found(
+                    &at,
+                    "whoever controls a mailbox can be asked for by `email` and `email_domain` only",
+                );
+            } else if pointer.is_whole_claim() && NOBODY.contains(&claim.as_str()) {
+                self.found(&at, "this claim does not distinguish one user from another");
+            }
+            self.like(About::Claim(pointer), &at, Some(patterns));
+        }
+    }
+
+    fn emails(&mut self, about: &MatchConfig) {
+        if let Some(OneOrMany(emails)) = &about.email {
+            let normal: Option<Vec<String>> = emails.iter().map(|email| Some(address(email)?.text)).collect();
+            match normal {
+                Some(normal) if !normal.is_empty() => {
+                    let wanted = if about.email_ignore_case {
+                        Wanted::OneInAnyCase(normal)
+                    } else {
+                        Wanted::One(normal)
+                    };
+                    self.all.push(Condition { about: About::Email, wanted });
+                }
+                _ => self.found("email", "addresses such as `alice@example.com` are needed here"),
+            }
+        } else if about.email_ignore_case {
+            self.found("email_ignore_case", "there is no `email` whose case could be ignored");
+        }
+        if let Some(OneOrMany(domains)) = &about.email_domain {
+            let normal: Option<Vec<String>> = domains.iter().map(|name| domain(name)).collect();
+            match normal {
+                Some(normal) if !normal.is_empty() => {
+                    self.all.push(Condition { about: About::EmailDomain, wanted: Wanted::One(normal) });
+                }
+                _ => self.found("email_domain", "domain names such as `example.com` are needed here"),
+            }
+        }
+    }
+
+    /// Beside the issuer it distinguishes nobody, so it does not count as a condition by itself.
+    fn tenants(&mut self, tenants: Option<&OneOrMany<TenantId>>, issuer: Option<&IssuerConfig>) {
+        let Some(OneOrMany(tenants)) = tenants else { return };
+        if issuer.is_some_and(|issuer| !tenants.contains(&issuer.tenant)) {
+            self.found(
+                "tenant",
+                "the users of this issuer belong to another tenant, so this is about nobody",
+            );
+        }
+        let wanted = Wanted::One(tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect());
+        self.all.push(Condition { about: About::Tenant, wanted });
+    }
+}

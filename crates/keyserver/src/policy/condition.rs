@@ -1,0 +1,286 @@
+//! What a rule asks of an identity, and whether that holds.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use portunus_auth_core::{Pattern, PrincipalId};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::email::address;
+use super::pointer::Pointer;
+
+/// The most groups or roles that are looked at.
+const MOST: usize = 2000;
+
+/// The texts that are there and what it means that none of them is wanted, or why there are none to compare
+/// and what is there instead.
+type Texts = Result<(Vec<String>, Finding), (Finding, Vec<String>)>;
+
+/// Who is asked about: the identity, and what its issuer says about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) id: &'a PrincipalId,
+    pub(crate) claims: &'a Map<String, Value>,
+    /// The claims that were kept, where not all of them were: of the others nothing can be told.
+    pub(crate) kept: Option<&'a BTreeSet<String>>,
+}
+
+/// Something that a rule asks of an identity.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Condition {
+    pub(crate) about: About,
+    pub(crate) wanted: Wanted,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) enum About {
+    /// The tenant that the identity belongs to.
+    Tenant,
+    /// The subject.
+    Subject,
+    /// The groups, in the list there.
+    Groups(Pointer),
+    /// The roles, in the list there.
+    Roles(Pointer),
+    /// The claim there, or one item of the list there.
+    Claim(Pointer),
+    /// The verified e-mail address.
+    Email,
+    /// The domain of the verified e-mail address.
+    EmailDomain,
+}
+
+/// What it must be like. Never empty, which the configuration sees to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) enum Wanted {
+    /// Like one of these.
+    Like(Vec<Pattern>),
+    /// One of these.
+    One(Vec<String>),
+    /// One of these, whatever the case of its ASCII letters.
+    OneInAnyCase(Vec<String>),
+}
+
+/// Whether a condition, or a whole policy, holds for an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth answer")]
+pub enum Holds {
+    /// It holds.
+    Yes,
+    /// It does not.
+    No,
+    /// It cannot be told. Grants nothing, and is refused by a policy that denies.
+    CannotTell,
+}
+
+/// What was found where a condition looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Finding {
+    /// What is wanted.
+    Matches,
+    /// Something else.
+    Differs,
+    /// Nothing.
+    Absent,
+    /// Something that is no list of texts, where only a list of texts is believed.
+    NoListOfTexts,
+    /// Something that cannot be compared: neither a text nor a whole number nor a truth value.
+    NotComparable,
+    /// More than is looked at.
+    TooMany,
+    /// The issuer says that it left it out (OpenID Connect Core section 5.6.2).
+    LeftOut,
+    /// An address that the issuer has not verified.
+    NotVerified,
+    /// No e-mail address, or one that could be read as two.
+    NoAddress,
+    /// What is wanted, but for the case of some letters.
+    OnlyCaseDiffers,
+    /// It was not kept when the key was issued.
+    NotKept,
+}
+
+impl Finding {
+    /// Whether the condition holds.
+    pub fn holds(self) -> Holds {
+        match self {
+            Self::Matches => Holds::Yes,
+            Self::Differs | Self::Absent => Holds::No,
+            Self::NoListOfTexts
+            | Self::NotComparable
+            | Self::TooMany
+            | Self::LeftOut
+            | Self::NotVerified
+            | Self::NoAddress
+            | Self::OnlyCaseDiffers
+            | Self::NotKept => Holds::CannotTell,
+        }
+    }
+}
+
+impl Holds {
+    /// Whether both hold.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::CannotTell, _) | (_, Self::CannotTell) => Self::CannotTell,
+            (Self::Yes, Self::Yes) => Self::Yes,
+        }
+    }
+}
+
+impl Condition {
+    /// Whether it holds.
+    pub(crate) fn holds(&self, asked: &Asked<'_>) -> Holds {
+        self.look(asked).0.holds()
+    }
+
+    /// What is there, and the texts that were compared.
+    pub(crate) fn look(&self, asked: &Asked<'_>) -> (Finding, Vec<String>) {
+        let was_kept = |claim| asked.kept.is_none_or(|kept| kept.contains(claim));
+        if !self.about.claims().iter().all(was_kept) {
+            return (Finding::NotKept, Vec::new());
+        }
+        match self.about.read(asked) {
+            Ok((texts, otherwise)) if self.wanted.among(&texts) == Finding::Differs => (otherwise, texts),
+            Ok((texts, _)) => (self.wanted.among(&texts), texts),
+            Err((finding, texts)) => (finding, texts),
+        }
+    }
+}
+
+impl About {
+    /// The claims that must be there to tell.
+    pub(crate) fn claims(&self) -> Vec<String> {
+        match self {
+            Self::Tenant | Self::Subject => Vec::new(),
+            Self::Groups(pointer) => {
+                vec![pointer.claim(), "_claim_names".to_owned(), "hasgroups".to_owned()]
+            }
+            Self::Roles(pointer) | Self::Claim(pointer) => vec![pointer.claim(), "_claim_names".to_owned()],
+            Self::Email | Self::EmailDomain => vec!["email".to_owned(), "email_verified".to_owned()],
+        }
+    }
+
+    fn read(&self, asked: &Asked<'_>) -> Texts {
+        let claims = asked.claims;
+        match self {
+            Self::Tenant => Ok((vec![asked.id.tenant.as_str().to_owned()], Finding::Differs)),
+            Self::Subject => Ok((vec![(*asked.id.subject).to_owned()], Finding::Differs)),
+            Self::Groups(pointer) => match pointer.find(claims) {
+                // Entra's way to say that there are too many of them.
+                None if claims.contains_key("hasgroups") || claims.contains_key("_claim_names") => {
+                    Err((Finding::LeftOut, Vec::new()))
+                }
+                found => list(found, pointer, claims),
+            },
+            Self::Roles(pointer) => list(pointer.find(claims), pointer, claims),
+            Self::Claim(pointer) => values(pointer.find(claims), pointer, claims),
+            Self::Email => Ok((vec![verified_address(claims)?.text], Finding::Differs)),
+            Self::EmailDomain => Ok((vec![verified_address(claims)?.domain], Finding::Differs)),
+        }
+    }
+}
+
+/// As a policy writes it.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant => f.write_str("tenant"),
+            Self::Subject => f.write_str("subject"),
+            Self::Groups(pointer) => write!(f, "groups {pointer}"),
+            Self::Roles(pointer) => write!(f, "roles {pointer}"),
+            Self::Claim(pointer) => write!(f, "claims {pointer}"),
+            Self::Email => f.write_str("email"),
+            Self::EmailDomain => f.write_str("email_domain"),
+        }
+    }
+}
+
+impl Wanted {
+    fn among(&self, texts: &[String]) -> Finding {
+        let in_any_case = |wanted: &[String]| {
+            texts.iter().any(|text| wanted.iter().any(|one| one.eq_ignore_ascii_case(text)))
+        };
+        let is = match self {
+            Self::Like(patterns) => {
+                texts.iter().any(|text| patterns.iter().any(|pattern| pattern.matches(text)))
+            }
+            Self::OneInAnyCase(wanted) => in_any_case(wanted),
+            Self::One(wanted) if texts.iter().any(|text| wanted.contains(text)) => true,
+            Self::One(wanted) if in_any_case(wanted) => return Finding::OnlyCaseDiffers,
+            Self::One(_) => false,
+        };
+        if is { Finding::Matches } else { Finding::Differs }
+    }
+
+    /// As written.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Like(patterns) => patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+            Self::One(texts) | Self::OneInAnyCase(texts) => texts.clone(),
+        }
+    }
+}
+
+/// The items of a list of texts, and of nothing else.
+fn list(found: Option<&Value>, pointer: &Pointer, claims: &Map<String, Value>) -> Texts {
+    match found {
+        None | Some(Value::Null) => Err((nothing(pointer, claims), Vec::new())),
+        Some(Value::Array(items)) if items.len() > MOST => Err((Finding::TooMany, Vec::new())),
+        Some(Value::Array(items)) => {
+            let texts: Option<Vec<String>> =
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            texts.map(|texts| (texts, Finding::Differs)).ok_or((Finding::NoListOfTexts, Vec::new()))
+        }
+        Some(_) => Err((Finding::NoListOfTexts, Vec::new())),
+    }
+}
+
+/// The value, or those in the list: texts, whole numbers and truth values, as they are written.
+fn values(found: Option<&Value>, pointer: &Pointer, claims: &Map<String, Value>) -> Texts {
+    let items = match found {
+        None | Some(Value::Null) => return Err((nothing(pointer, claims), Vec::new())),
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+    };
+    if items.len() > MOST {
+        return Err((Finding::TooMany, Vec::new()));
+    }
+    let text = |item: &Value| match item {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    };
+    let texts: Vec<String> = items.iter().filter_map(text).collect();
+    let otherwise = if texts.len() == items.len() { Finding::Differs } else { Finding::NotComparable };
+    Ok((texts, otherwise))
+}
+
+/// Why there is nothing.
+fn nothing(pointer: &Pointer, claims: &Map<String, Value>) -> Finding {
+    match claims.get("_claim_names") {
+        None => Finding::Absent,
+        Some(Value::Object(elsewhere)) if !elsewhere.contains_key(&pointer.claim()) => Finding::Absent,
+        Some(_) => Finding::LeftOut,
+    }
+}
+
+fn verified_address(claims: &Map<String, Value>) -> Result<super::email::Address, (Finding, Vec<String>)> {
+    let email = match claims.get("email") {
+        None | Some(Value::Null) => return Err((Finding::Absent, Vec::new())),
+        Some(Value::String(email)) => email,
+        Some(_) => return Err((Finding::NoAddress, Vec::new())),
+    };
+    let address = address(email).ok_or_else(|| (Finding::NoAddress, vec![email.clone()]))?;
+    match claims.get("email_verified") {
+        Some(Value::Bool(true)) => Ok(address),
+        _ => Err((Finding::NotVerified, vec![address.text])),
+    }
+}

@@ -1,0 +1,59 @@
+//! What is kept of an identity beside its key, so that later policies can be asked about it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use portunus_auth_core::{Grant, PrincipalId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Asked, Policies, Rule};
+use crate::identity::Identity;
+
+/// The claims that the policies looked at when they granted a key, and no others.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Evidence {
+    /// The version of those policies.
+    policies: Arc<str>,
+    /// The names of the claims that were looked at, whether or not they were there.
+    kept: BTreeSet<String>,
+    claims: Map<String, Value>,
+}
+
+impl Policies {
+    /// What to keep of this identity.
+    pub(crate) fn evidence(&self, identity: &Identity) -> Evidence {
+        let is_of_its_issuer = |rule: &&Rule| rule.issuer == identity.id().issuer;
+        let conditions = self.rules.iter().filter(is_of_its_issuer).flat_map(|rule| &rule.conditions);
+        let kept: BTreeSet<String> = conditions.flat_map(|condition| condition.about.claims()).collect();
+        let claims = identity.claims().iter().filter(|(name, _)| kept.contains(*name));
+        let claims = claims.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Evidence { policies: self.version.clone(), kept, claims }
+    }
+
+    /// Whether these policies still give the owner all that the grant has. Of whom nothing was kept, it
+    /// cannot be told.
+    pub(crate) fn still_give(
+        &self,
+        owner: &PrincipalId,
+        grant: &Grant,
+        evidence: Option<&Evidence>,
+        now: SystemTime,
+    ) -> bool {
+        let Some(Evidence { policies, kept, claims }) = evidence else { return false };
+        if *policies == self.version {
+            return true;
+        }
+        let asked = Asked { id: owner, claims, kept: Some(kept) };
+        self.decide(&asked, None, None, now).is_some_and(|decision| decision.grant.covers(grant))
+    }
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence").field("policies", &self.policies).finish_non_exhaustive()
+    }
+}
