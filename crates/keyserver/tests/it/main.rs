@@ -9,6 +9,7 @@ mod exchange;
 mod hangups;
 mod issuers;
 mod keys;
+mod policies;
 mod properties;
 mod regressions;
 mod secrets;
