@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Keys.
     #[command(subcommand)]
     Token(Token),
+    /// Who gets what, and why.
+    #[command(subcommand)]
+    Policy(Policy),
     /// What providers are called with.
     #[command(subcommand)]
     Credentials(Credentials),
@@ -111,6 +114,56 @@ pub(crate) struct Exchange {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) ttl: Option<u64>,
     /// Print the whole answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Say which policy decides about somebody, and what keeps the others from it. Nothing is verified.
+    #[command(
+        after_help = "Example:\n  echo '{\"sub\":\"alice\",\"groups\":[\"eng\"]}' | portunus policy explain --issuer acme-okta --claims -"
+    )]
+    Explain(PolicyExplain),
+    /// Check examples of who gets what.
+    #[command(
+        after_help = "A file of examples:\n  [[cases]]\n  name = \"an engineer\"\n  issuer = \"acme-okta\"\n  claims = { sub = \"alice\", groups = [\"eng\"] }\n  expect = { policy = \"engineers\", models = [\"gpt-4o*\"] }     # or \"denied\""
+    )]
+    Test(PolicyTest),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PolicyExplain {
+    /// The configuration file.
+    #[arg(long, default_value = "portunus.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The claims as a JSON object; `-` is standard input.
+    #[arg(long, value_name = "FILE", required_unless_present = "token_file", conflicts_with = "token_file")]
+    pub(crate) claims: Option<PathBuf>,
+    /// A file that holds a token, whose claims are taken without verifying them; `-` is standard input.
+    /// Never an argument, because other users of the machine see those.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The issuer's name in the configuration, in place of the claim `iss`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Option<String>,
+    /// The policy that the caller names.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// Print one JSON object, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PolicyTest {
+    /// The configuration file.
+    #[arg(long, default_value = "portunus.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Files of examples, in TOML, or in JSON if their names end in `.json`.
+    #[arg(required = true, value_name = "FIXTURES")]
+    pub(crate) fixtures: Vec<PathBuf>,
+    /// Print one JSON array, for programs.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -9,7 +9,7 @@ use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::{
     AuditFull, Clock, ConfigProblem, Outcome, SecretSource, SystemClock, TierName, Trail,
 };
-use portunus_keyserver::{KeyServer, Parts};
+use portunus_keyserver::{KeyServer, Parts, Policies};
 use portunus_store::Store;
 
 use crate::audit::AuditFile;
@@ -64,6 +64,19 @@ pub fn credentials(
     let mut problems = Vec::new();
     let found = providers::credentials(&config, secrets, clock, &mut problems);
     if problems.is_empty() { Ok(found) } else { Err(source.locate(problems)) }
+}
+
+/// The policies in this file, to be asked without serving them. Reads no secret.
+///
+/// # Errors
+/// [`ConfigError`] with every problem of the key server, its issuers and its policies, each with its place.
+pub fn policies(path: &Path) -> Result<Policies, ConfigError> {
+    let (config, source) = Config::read(path)?;
+    let key_server = config.key_server().ok_or_else(|| {
+        let says = "there is no key server here, so no policy says anything";
+        vec![ConfigProblem::new("key_server", says)]
+    });
+    key_server.and_then(|key_server| Policies::new(&key_server)).map_err(|problems| source.locate(problems))
 }
 
 fn check_all(

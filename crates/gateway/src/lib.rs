@@ -21,6 +21,6 @@ mod worker;
 
 pub use audit::AuditFile;
 pub use config::{Config, ConfigError};
-pub use gateway::{check, credentials};
+pub use gateway::{check, credentials, policies};
 pub use providers::ProviderCredential;
 pub use server::Server;

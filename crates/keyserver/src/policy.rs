@@ -132,7 +132,7 @@ impl Policies {
         for rule in &self.rules {
             let Effect::Grant(terms) = &rule.effect else { continue };
             let takes_part = match (rule.is_about(asked), decisive) {
-                (Holds::Yes, None) | (Holds::CannotTell, None) => true,
+                (Holds::Yes | Holds::CannotTell, None) => true,
                 (Holds::Yes, Some(first)) => named == Some(&*rule.name) && rule.name != first.name,
                 (Holds::No, _) | (Holds::CannotTell, Some(_)) => false,
             };

@@ -3,13 +3,14 @@
 mod config;
 mod credentials;
 mod mock;
+mod policy;
 mod quickstart;
 mod serve;
 mod token;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Args, Command, Config, Credentials, Mock, Token};
+use crate::args::{Args, Command, Config, Credentials, Mock, Policy, Token};
 use crate::exit::Failure;
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -23,6 +24,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             Command::Quickstart(args) => quickstart::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Config(Config::Check(args)) => config::check(&args),
+            Command::Policy(Policy::Explain(args)) => policy::explain(&args),
+            Command::Policy(Policy::Test(args)) => policy::test(&args),
             Command::Mock(Mock::Serve(args)) => mock::serve(args).await,
             Command::Token(Token::Exchange(args)) => token::exchange(args).await,
             Command::Credentials(Credentials::Test(args)) => credentials::test(args).await,

@@ -22,7 +22,7 @@ fn wrong_usage_ends_with_64_and_help_with_0() {
     }
     let (code, text) = says(&run(folder.path(), &["--help"]));
     assert_eq!(code, Some(0));
-    for command in ["quickstart", "serve", "config", "mock", "token", "credentials"] {
+    for command in ["quickstart", "serve", "config", "mock", "token", "credentials", "policy"] {
         assert!(text.contains(command), "{text}");
     }
     assert_eq!(says(&run(folder.path(), &["--version"])).0, Some(0));

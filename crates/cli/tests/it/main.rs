@@ -5,4 +5,5 @@
 mod credentials;
 mod exits;
 mod kill;
+mod policy;
 mod program;

@@ -30,6 +30,14 @@ impl Question {
         Self { claims, issuer: None, policy: None }
     }
 
+    /// About somebody with the claims in this JSON object, read as strictly as a token's.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] when it is no object, has a member twice, or nests too deeply.
+    pub fn from_claims(text: &[u8]) -> Result<Self, Refused> {
+        Ok(Self::new(json::object(text).ok_or(Refused::Malformed)?))
+    }
+
     /// About whoever this token says it is about. Its signature, its times and its audience are **not**
     /// checked: it may be anybody's invention.
     ///

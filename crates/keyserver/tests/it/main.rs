@@ -10,6 +10,7 @@ mod hangups;
 mod issuers;
 mod keys;
 mod policies;
+mod policy_properties;
 mod properties;
 mod regressions;
 mod secrets;

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{NOW, clock, configuration, idp, server};
 
-fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     &RUNTIME
 }
