@@ -1,5 +1,7 @@
 //! One event for every decision, allowed or refused, also when the client hangs up.
 
+mod target;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Clock, KeyId, Principal, PrincipalId};
+pub use target::{KeySelection, Target};
+
+use crate::{Clock, Principal, PrincipalId, TenantId};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +36,9 @@ pub enum EventKind {
     /// A key was taken back, or a revocation was refused.
     #[serde(rename = "token.revoked")]
     TokenRevoked,
+    /// Somebody asked what a key is good for (RFC 7662), or was refused to be told.
+    #[serde(rename = "token.used")]
+    TokenUsed,
     /// An administrator's call was refused for lack of the administrator's token.
     #[serde(rename = "admin.denied")]
     AdminDenied,
@@ -41,6 +48,9 @@ pub enum EventKind {
     /// Other policies came into force.
     #[serde(rename = "policy.reloaded")]
     PolicyReloaded,
+    /// An administrator was shown which keys there are, or could not be.
+    #[serde(rename = "admin.listed")]
+    AdminListed,
     /// An issuer's keys were fetched anew.
     #[serde(rename = "jwks.refreshed")]
     JwksRefreshed,
@@ -123,6 +133,13 @@ pub enum Actor {
     Principal(Arc<Principal>),
     /// A verified identity that holds no key yet.
     Identity(Arc<PrincipalId>),
+    /// A configured client of the key server.
+    Client {
+        /// Its name.
+        id: Arc<str>,
+        /// The tenant whose keys it may ask about.
+        tenant: TenantId,
+    },
     /// Whoever holds the administrator's token.
     Admin,
     /// The system itself.
@@ -145,6 +162,12 @@ impl Serialize for Actor {
             Self::Identity(id) => {
                 map.serialize_entry("kind", "identity")?;
                 Some(&**id)
+            }
+            Self::Client { id, tenant } => {
+                map.serialize_entry("kind", "client")?;
+                map.serialize_entry("client", id)?;
+                map.serialize_entry("tenant", tenant)?;
+                None
             }
             Self::Admin => {
                 map.serialize_entry("kind", "admin")?;
@@ -198,32 +221,6 @@ impl Serialize for RequestId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
-}
-
-/// What an event was about.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Target {
-    /// The model, as the caller named it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<Arc<str>>,
-    /// The provider that was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Arc<str>>,
-    /// The key that was issued or revoked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jti: Option<KeyId>,
-    /// The policy that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<Arc<str>>,
-    /// The issuer concerned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<Arc<str>>,
-    /// Whose keys a revocation took back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Arc<PrincipalId>>,
-    /// How many keys a revocation took back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revoked: Option<usize>,
 }
 
 /// One decision. The writer adds the sequence number and the chain of hashes.

@@ -27,7 +27,7 @@ const TIME: Duration = Duration::from_secs(30);
 /// Whether a path belongs to the control plane; every other one is an LLM route, known or not.
 pub(crate) fn owns(path: &str) -> bool {
     let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
-    matches!(first, "healthz" | "readyz" | "auth" | "oauth" | "admin")
+    matches!(first, "healthz" | "readyz" | "auth" | "oauth" | "admin" | ".well-known")
 }
 
 /// The routes, for every worker.

@@ -10,13 +10,18 @@ use portunus_auth_core::{Allow, Pattern, SecretRef, TenantId, TierName};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor, value};
 
+use crate::clients::ClientConfig;
 use crate::jose::Algorithm;
+use crate::public_url::ServerConfig;
 
 /// The key server's part of a configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
+    /// `[server]`.
+    #[serde(default)]
+    pub server: ServerConfig,
     /// `[key_server]`.
     pub key_server: KeyServerConfig,
     /// `[[issuers]]`.
@@ -43,8 +48,12 @@ pub struct KeyServerConfig {
     /// The most live keys of one identity.
     #[serde(default = "one_hundred")]
     pub max_keys_per_identity: NonZeroUsize,
-    /// Who may revoke. Without it, nobody may over HTTP.
+    /// Who may list and revoke keys. Without it, nobody may over HTTP.
     pub admin: Option<AdminConfig>,
+    /// Who may ask what a key is good for, beside the administrator and whoever holds a key of the same
+    /// tenant.
+    #[serde(default)]
+    pub clients: Vec<ClientConfig>,
     /// The secret under which keys are digested, at least 32 characters. Without it, one is made once
     /// and kept in the store. All servers that share a store need the same one; with a new one, no
     /// earlier key works.
@@ -169,7 +178,7 @@ pub struct GrantConfig {
 impl Config {
     /// Without issuers and policies, with which nobody gets a key; add them.
     pub fn new(key_server: KeyServerConfig) -> Self {
-        Self { key_server, issuers: Vec::new(), policies: Vec::new() }
+        Self { server: ServerConfig::default(), key_server, issuers: Vec::new(), policies: Vec::new() }
     }
 }
 
@@ -183,6 +192,7 @@ impl KeyServerConfig {
             token_ttl: one_hour(),
             max_keys_per_identity: one_hundred(),
             admin: None,
+            clients: Vec::new(),
             pepper: None,
         }
     }

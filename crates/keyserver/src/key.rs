@@ -114,11 +114,11 @@ fn long_enough(secret: &BearerToken, shortest: usize) -> Result<&[u8], Unfit> {
     if bytes.len() < shortest { Err(Unfit::TooShort(shortest)) } else { Ok(bytes) }
 }
 
-/// The administrator's token, as a digest.
+/// A secret that somebody presents, as a digest: the administrator's token, or a client's secret.
 #[derive(Debug)]
-pub(crate) struct AdminToken([u8; 32]);
+pub(crate) struct SecretDigest([u8; 32]);
 
-impl AdminToken {
+impl SecretDigest {
     pub(crate) fn new(token: &BearerToken) -> Result<Self, Unfit> {
         let bytes = long_enough(token, 16)?;
         if bytes.iter().all(u8::is_ascii_graphic) {

@@ -6,6 +6,10 @@
 //! | `ks/jti/JTI` | where the key of that public name is |
 //! | `ks/owner/SHA-256(OWNER)` | the owner's live keys; inserting swaps it, which decides the cap |
 
+mod bulk;
+mod listing;
+mod presented;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,6 +24,9 @@ use crate::expiring::Expiring;
 use crate::index::{Index, InsertError, Place, instant, json, parse, unix};
 use crate::key::{KeyDigest, Pepper};
 use crate::policy::Evidence;
+
+pub use bulk::Matched;
+pub use listing::{KeyInfo, KeyPage};
 
 /// Where every server that shares the store announces what it issued and revoked.
 const CHANNEL: &str = "ks/keys";
@@ -297,6 +304,13 @@ impl Keys {
         Ok(Page { records: entries.into_iter().map(read).collect::<Result<_, StoreError>>()?, next })
     }
 
+    /// The stored record under the digest.
+    async fn record(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, StoreError> {
+        let Some(stored) = self.store.get(&record_key(digest)).await? else { return Ok(None) };
+        let Stored::V1(record) = parse(&stored)?;
+        Ok(Some(record))
+    }
+
     /// Brings memory in step with the store.
     async fn read_all(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -333,6 +347,15 @@ pub(crate) fn new_id(now: SystemTime) -> KeyId {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let time = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
     KeyId(Uuid::new_v7(time).to_string().into())
+}
+
+/// When a key of that name was issued. A name that does not say so is as old as can be.
+pub(crate) fn issued_at(jti: &KeyId) -> SystemTime {
+    let time = Uuid::try_parse(&jti.0).ok().and_then(|name| name.get_timestamp());
+    time.map_or(SystemTime::UNIX_EPOCH, |time| {
+        let (seconds, nanos) = time.to_unix();
+        SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)).unwrap_or(SystemTime::UNIX_EPOCH)
+    })
 }
 
 async fn listen(keys: std::sync::Weak<Keys>, mut subscription: Subscription) {

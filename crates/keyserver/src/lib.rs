@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod check;
+mod clients;
 mod config;
 mod exchange;
 mod expiring;
@@ -17,28 +18,31 @@ mod jwks;
 mod key;
 mod keys;
 mod policy;
+mod public_url;
 mod replay;
 mod scope;
 mod server;
 mod setup;
 mod verified;
 
+pub use clients::ClientConfig;
 pub use config::{
     AdminConfig, Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
     PolicyConfig, SpanOutOfRange, Ttl,
 };
 pub use exchange::{ExchangeError, IssuedKey, TokenRequest};
 #[cfg(feature = "axum")]
-pub use http::router;
+pub use http::{openapi, router};
 pub use identity::Identity;
 pub use issuer::{Audiences, Issuer, NoAudience, TokenKind};
 pub use jose::{Algorithm, Refused, UnverifiedJwt};
 pub use jwk::{BadKeySet, KeySet};
 pub use key::{KeyDigest, PREFIX, Pepper, TempKey};
-pub use keys::Revoke;
+pub use keys::{KeyInfo, KeyPage, Matched, Revoke};
 pub use policy::{
     Case, CaseResult, Considered, Difference, Expected, ExpectedGrant, Explanation, Finding, Fixtures, Got,
     Holds, Looked, Offer, Policies, PolicyEffect, Question, Ruling, Unanswerable,
 };
-pub use server::{ExplainError, KeyServer, Peer, ReloadError, RevokeError};
+pub use public_url::{BadPublicUrl, PublicUrl, ServerConfig};
+pub use server::{Asker, BadReason, ExplainError, KeyServer, Peer, ReloadError, RevokeError, StatedReason};
 pub use setup::{Parts, SetupError};

@@ -1,6 +1,8 @@
 //! The key server as one value: what the gateway and the HTTP routes call.
 
 mod explain;
+mod inspect;
+mod manage;
 mod reload;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use portunus_auth_core::{
 use portunus_store::StoreError;
 use tracing::Instrument;
 
+use crate::clients::Clients;
 use crate::config::{Config, IssuerConfig};
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::fetch::Fetch;
@@ -26,14 +29,19 @@ use crate::index::InsertError;
 use crate::issuer::{Issuer, TokenKind};
 use crate::jose::{Refused, UnverifiedJwt};
 use crate::jwks::{IssuerDown, Jwks};
-use crate::key::{AdminToken, TempKey, is_ours};
+use crate::key::{SecretDigest, TempKey, is_ours};
 use crate::keys::{KeyRecord, Keys, Listener, Revoke};
 use crate::policy::Policies;
+use crate::public_url::PublicUrl;
 use crate::replay::Replay;
 use crate::setup::{Parts, SetupError, Sound, kept_pepper};
 use crate::verified::{Proof, VerifiedTokens};
 
 pub use explain::ExplainError;
+pub use inspect::Asker;
+#[cfg(feature = "axum")]
+pub(crate) use manage::is_revocable;
+pub use manage::{BadReason, StatedReason};
 pub use reload::ReloadError;
 
 /// Who is asking, as far as the connection shows it.
@@ -56,6 +64,9 @@ pub enum RevokeError {
     /// It could not be audited, so it was not begun.
     #[error("nothing was revoked")]
     AuditFull(#[from] AuditFull),
+    /// Nothing was selected, or a subject without its issuer, which names nobody.
+    #[error("say whose keys: nothing was revoked")]
+    Unselected,
 }
 
 /// A key server. Cheap to clone; all clones are the same server.
@@ -73,7 +84,9 @@ struct Inner {
     keys: Arc<Keys>,
     replay: Replay,
     verified: VerifiedTokens,
-    admin: Option<AdminToken>,
+    admin: Option<SecretDigest>,
+    clients: Clients,
+    public_url: Option<PublicUrl>,
     clock: Arc<dyn Clock>,
     audit: Arc<dyn AuditSink>,
     _listener: Listener,
@@ -114,7 +127,8 @@ impl KeyServer {
     /// # Panics
     /// Outside of a tokio runtime, which that task, exchanges and revocations run on.
     pub async fn new(config: Config, parts: Parts<'_>) -> Result<Self, SetupError> {
-        let Sound { checked, admin, pepper } = config.sound(parts.secrets).map_err(SetupError::Config)?;
+        let Sound { checked, admin, clients, pepper } =
+            config.sound(parts.secrets).map_err(SetupError::Config)?;
         let fetch = Fetch::new()
             .map_err(|error| SetupError::Config(vec![ConfigProblem::new("key_server", error)]))?;
 
@@ -139,6 +153,8 @@ impl KeyServer {
             replay: Replay(store),
             verified: VerifiedTokens::default(),
             admin,
+            clients,
+            public_url: config.server.public_url,
             clock,
             audit,
             _listener: listener,
@@ -211,7 +227,9 @@ impl KeyServer {
     /// [`RevokeError`] when it is not certain that they are gone; repeat it then.
     pub async fn revoke(&self, which: Revoke) -> Result<usize, RevokeError> {
         let trail = self.trail(EventKind::TokenRevoked, Peer::default())?;
-        let conclude = |trail: Trail, revoked: &_| trail.finish(revocation(revoked));
+        let conclude = |trail: Trail, revoked: &Result<usize, StoreError>| {
+            trail.finish(revocation(revoked.as_ref().ok().copied()));
+        };
         Ok(self.revoke_as(Actor::System, which, trail, conclude).await?)
     }
 
@@ -289,6 +307,12 @@ impl KeyServer {
         &self.0.audience
     }
 
+    /// Where callers reach this server, if that is configured.
+    #[cfg(feature = "axum")]
+    pub(crate) fn public_url(&self) -> Option<&PublicUrl> {
+        self.0.public_url.as_ref()
+    }
+
     /// Whether the owner may hold one more key, as far as that can be told before there is one.
     pub(crate) async fn room(&self, owner: &PrincipalId) -> Result<(), InsertError> {
         self.0.keys.room(owner, self.0.cap, self.now()).await
@@ -331,11 +355,11 @@ impl Authenticator for KeyServer {
     }
 }
 
-/// How a revocation ended, for the audit.
-pub(crate) fn revocation(revoked: &Result<usize, StoreError>) -> Outcome {
+/// How a revocation of so many keys ended, for the audit; `None`: it did not come to its end.
+pub(crate) fn revocation(revoked: Option<usize>) -> Outcome {
     match revoked {
-        Ok(0) => Outcome::Refused(Reason::NotFound),
-        Ok(_) => Outcome::Allowed,
-        Err(_) => Outcome::Failed(Reason::StoreUnavailable),
+        Some(0) => Outcome::Refused(Reason::NotFound),
+        Some(_) => Outcome::Allowed,
+        None => Outcome::Failed(Reason::StoreUnavailable),
     }
 }

@@ -8,8 +8,9 @@ use portunus_auth_core::{
 use portunus_store::{Store, StoreError};
 
 use crate::check::Checked;
+use crate::clients::Clients;
 use crate::config::Config;
-use crate::key::{AdminToken, Pepper, Unfit};
+use crate::key::{Pepper, SecretDigest, Unfit};
 
 /// Where the pepper is kept when the configuration names none.
 const PEPPER: &str = "ks/pepper";
@@ -58,7 +59,8 @@ pub enum SetupError {
 /// A configuration without a problem, and the secrets it refers to.
 pub(crate) struct Sound {
     pub(crate) checked: Checked,
-    pub(crate) admin: Option<AdminToken>,
+    pub(crate) admin: Option<SecretDigest>,
+    pub(crate) clients: Clients,
     pub(crate) pepper: Option<Pepper>,
 }
 
@@ -72,12 +74,15 @@ impl Config {
         let mut problems = Vec::new();
         let checked = self.check().map_err(|found| problems = found);
         let admin = self.key_server.admin.as_ref().map(|admin| &admin.bearer_token);
-        let admin = secret(admin, secrets, AdminToken::new)
+        let admin = secret(admin, secrets, SecretDigest::new)
             .map_err(|says| problems.push(ConfigProblem::new("key_server.admin.bearer_token", says)));
         let pepper = secret(self.key_server.pepper.as_ref(), secrets, Pepper::configured)
             .map_err(|says| problems.push(ConfigProblem::new("key_server.pepper", says)));
+        let clients = Clients::open(&self.key_server.clients, secrets, &mut problems);
         match (checked, admin, pepper) {
-            (Ok(checked), Ok(admin), Ok(pepper)) => Ok(Sound { checked, admin, pepper }),
+            (Ok(checked), Ok(admin), Ok(pepper)) if problems.is_empty() => {
+                Ok(Sound { checked, admin, clients, pepper })
+            }
             _ => Err(problems),
         }
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_auth_core::{Allow, Limit, Pattern, SecretRef, TenantId, TierName};
-use portunus_keyserver::{IssuerConfig, KeyServerConfig, PolicyConfig};
+use portunus_keyserver::{IssuerConfig, KeyServerConfig, PolicyConfig, PublicUrl};
 use serde::Deserialize;
 
 pub use file::{ConfigError, Located, Source};
@@ -57,6 +57,7 @@ impl Config {
     pub(crate) fn key_server(&self) -> Option<portunus_keyserver::Config> {
         let key_server = self.key_server.clone().filter(|key_server| key_server.enabled)?;
         let mut config = portunus_keyserver::Config::new(key_server);
+        config.server.public_url.clone_from(&self.server.public_url);
         config.issuers.clone_from(&self.issuers);
         config.policies.clone_from(&self.policies);
         Some(config)
@@ -69,6 +70,9 @@ impl Config {
 pub struct ServerConfig {
     /// The address to listen on; loopback unless said otherwise.
     pub listen: SocketAddr,
+    /// Where callers reach the gateway, `https://` and no slash at its end. What it publishes about itself names
+    /// this address, never the one that a request was sent to; without it, it publishes nothing.
+    pub public_url: Option<PublicUrl>,
     /// Worker threads; one for each core unless said otherwise.
     pub workers: Option<std::num::NonZeroUsize>,
     /// Connections that callers may have open; further ones wait to be accepted.
@@ -102,6 +106,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000),
+            public_url: None,
             workers: None,
             max_connections: std::num::NonZeroUsize::new(10_000).unwrap_or(std::num::NonZeroUsize::MIN),
             max_body_bytes: 16 * 1024 * 1024,

@@ -6,6 +6,7 @@ use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portunus_auth_core::Reason;
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 32 * 1024;
@@ -25,6 +26,17 @@ pub(super) enum BadBody {
     TooLarge,
     /// It took longer than [`MAX_WAIT`].
     TooSlow,
+}
+
+impl BadBody {
+    /// What the audit says.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Malformed | Self::WrongType => Reason::MalformedRequest,
+            Self::TooLarge => Reason::RequestTooLarge,
+            Self::TooSlow => Reason::RequestTimeout,
+        }
+    }
 }
 
 /// What a body says that it is.

@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use portunus_auth_core::audit::{EventKind, HttpFacts};
-use portunus_auth_core::{BearerToken, Trail};
+use portunus_auth_core::{BearerToken, Outcome, Trail};
 
 use super::reply::Refused;
 use crate::server::{KeyServer, Peer};
@@ -44,4 +44,11 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<BearerToken> {
         (Some(one), None) => BearerToken::from_authorization(one),
         _ => None,
     }
+}
+
+/// Ends the trail so, and answers so.
+pub(super) fn refuse(mut trail: Trail, refused: &Refused<'_>, outcome: Outcome) -> Response {
+    note(&mut trail, refused.status());
+    trail.finish(outcome);
+    refused.response()
 }

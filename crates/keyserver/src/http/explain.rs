@@ -1,18 +1,17 @@
 //! `POST /admin/policies:explain`: which policy decides about somebody and why, as a dry run.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use http::request::Parts;
-use portunus_auth_core::audit::{Actor, EventKind};
+use portunus_auth_core::audit::EventKind;
 use portunus_auth_core::{BearerToken, Outcome, Reason};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::body::{self, BadBody, MediaType};
-use super::call;
-use super::reply::{Refused, json};
-use crate::exchange::ExchangeError;
+use super::body::BadBody;
+use super::reply::{Problem, Refused, json};
+use super::{admin, call};
 use crate::policy::{Explanation, Question};
 use crate::server::{ExplainError, KeyServer};
 
@@ -24,44 +23,67 @@ enum Asks {
     Token { token: BearerToken, policy: Option<String> },
 }
 
-/// How it ends, but for an explanation.
-enum Failed {
-    /// The body is too long, too late, or asks nothing.
-    Request(ExchangeError),
-    Explain(ExplainError),
+/// What to decide about somebody (`claims` and, where they do not name it, `issuer`), or about whoever a token is
+/// about (`token`).
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainRequest {
+    /// What an issuer would say of somebody.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    claims: Option<Map<String, Value>>,
+    /// The issuer of these claims, by its name in the configuration.
+    #[schema(min_length = 1, nullable = false)]
+    issuer: Option<String>,
+    /// A token, instead of claims.
+    #[schema(min_length = 1, nullable = false)]
+    token: Option<String>,
+    /// The policy that the caller would name.
+    #[schema(min_length = 1, nullable = false)]
+    policy: Option<String>,
 }
 
+/// Says which policy decides about somebody and why, without doing it.
+///
 /// The body of nobody but the administrator is read.
+#[utoipa::path(
+    post,
+    path = "/admin/policies:explain",
+    operation_id = "explain",
+    tag = "admin",
+    security(("admin" = [])),
+    request_body = ExplainRequest,
+    responses(
+        (status = 200, description = "What is decided, and why.", body = Object),
+        (status = 400, description = "The request is malformed, or about nobody who could ask.", body = Problem),
+        (status = 401, description = "Not the administrator.", body = Problem,
+            headers(("www-authenticate" = String, description = "How to authenticate."))),
+        (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
+        (status = 415, description = "The body is not JSON.", body = Problem),
+        (status = 503, description = "The issuer or the audit cannot answer.", body = Problem,
+            headers(("retry-after" = u64, description = "After how many seconds to try again."))),
+    ),
+)]
 pub(super) async fn explain(State(server): State<KeyServer>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let is_admin = call::bearer(&head.headers).is_some_and(|token| server.is_admin(&token));
-    // Before the trail begins: whoever trickles a body keeps no room in the audit from others.
-    let asks = if is_admin { Some(read(&head, body).await) } else { None };
-    let mut trail = match call::begin(&server, EventKind::AdminDenied, EXPLAIN, &head) {
+    let read = admin::read(&server, &head, body).await;
+    let mut trail = match admin::begin(&server, EventKind::PolicyExplained, EXPLAIN, &head) {
         Ok(trail) => trail,
-        Err(full) => return *full,
+        Err(response) => return *response,
     };
-    let Some(asks) = asks else {
-        call::note(&mut trail, Refused::NotAdmin.status());
-        trail.finish(Outcome::Refused(Reason::Unauthorized));
-        return Refused::NotAdmin.response();
+    let asks = read.and_then(|members| parse(members).ok_or(BadBody::Malformed));
+    let asks = match asks {
+        Ok(asks) => asks,
+        Err(bad) => return call::refuse(trail, &Refused::Body(bad), Outcome::Refused(bad.reason())),
     };
-    trail.event().kind = EventKind::PolicyExplained;
-    trail.event().actor = Some(Actor::Admin);
-    let explained = match asks {
-        Ok(asks) => answer(&server, asks).await.map_err(Failed::Explain),
-        Err(error) => Err(Failed::Request(error)),
-    };
-    let (response, outcome) = match &explained {
+    match answer(&server, asks).await {
         Ok(explanation) => {
             trail.event().target.policy.clone_from(&explanation.policy);
-            (json(StatusCode::OK, explanation), Outcome::Allowed)
+            call::note(&mut trail, StatusCode::OK);
+            trail.finish(Outcome::Allowed);
+            json(StatusCode::OK, &explanation)
         }
-        Err(failed) => (failed.refused().response(), failed.outcome()),
-    };
-    call::note(&mut trail, response.status());
-    trail.finish(outcome);
-    response
+        Err(error) => call::refuse(trail, &Refused::Explain(&error), outcome(&error)),
+    }
 }
 
 async fn answer(server: &KeyServer, asks: Asks) -> Result<Explanation, ExplainError> {
@@ -71,45 +93,27 @@ async fn answer(server: &KeyServer, asks: Asks) -> Result<Explanation, ExplainEr
     }
 }
 
-async fn read(head: &Parts, body: Body) -> Result<Asks, ExchangeError> {
-    let (MediaType::Json, bytes) = body::read(head, body).await? else {
-        return Err(BadBody::WrongType.into());
-    };
-    let members = crate::json::object(&bytes).ok_or(ExchangeError::Malformed)?;
-    parse(members).ok_or(ExchangeError::Malformed)
-}
-
 /// Either claims or a token, and nothing that is not understood.
-fn parse(mut members: Map<String, Value>) -> Option<Asks> {
-    let mut text = |name: &str| match members.remove(name) {
-        None => Some(None),
-        Some(Value::String(text)) => Some(Some(text)),
-        Some(_) => None,
-    };
-    let (token, issuer, policy) = (text("token")?, text("issuer")?, text("policy")?);
-    let claims = members.remove("claims");
-    match (claims, token, issuer) {
-        _ if !members.is_empty() => None,
-        (Some(Value::Object(claims)), None, issuer) => Some(Asks::About(Question { claims, issuer, policy })),
-        (None, Some(token), None) => Some(Asks::Token { token: BearerToken::new(token), policy }),
+fn parse(members: Map<String, Value>) -> Option<Asks> {
+    if members.values().any(Value::is_null) {
+        return None;
+    }
+    let asked: ExplainRequest = serde_json::from_value(Value::Object(members)).ok()?;
+    match asked {
+        ExplainRequest { claims: Some(claims), token: None, issuer, policy } => {
+            Some(Asks::About(Question { claims, issuer, policy }))
+        }
+        ExplainRequest { claims: None, token: Some(token), issuer: None, policy } => {
+            Some(Asks::Token { token: BearerToken::new(token), policy })
+        }
         _ => None,
     }
 }
 
-impl Failed {
-    fn refused(&self) -> Refused<'_> {
-        match self {
-            Self::Request(error) => Refused::Exchange(error),
-            Self::Explain(error) => Refused::Explain(error),
-        }
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Request(error) => Outcome::Refused(error.reason()),
-            Self::Explain(ExplainError::Claims(_)) => Outcome::Refused(Reason::WrongClaims),
-            Self::Explain(ExplainError::Token(refused)) => Outcome::Refused((*refused).into()),
-            Self::Explain(ExplainError::Unavailable(_)) => Outcome::Failed(Reason::IssuerUnavailable),
-        }
+fn outcome(error: &ExplainError) -> Outcome {
+    match error {
+        ExplainError::Claims(_) => Outcome::Refused(Reason::WrongClaims),
+        ExplainError::Token(refused) => Outcome::Refused((*refused).into()),
+        ExplainError::Unavailable(_) => Outcome::Failed(Reason::IssuerUnavailable),
     }
 }

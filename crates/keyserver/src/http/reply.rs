@@ -4,7 +4,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::body::BadBody;
 use crate::exchange::ExchangeError;
 use crate::server::ExplainError;
 
@@ -20,6 +22,20 @@ pub(super) enum Refused<'e> {
     Explain(&'e ExplainError),
     /// There is no such live key.
     NoSuchKey,
+    /// None of the selected keys is alive.
+    NoneSelected,
+    /// There is no such document.
+    NoDocument,
+    /// The route has no such method.
+    WrongMethod,
+    /// The body is not what the route asks for.
+    Body(BadBody),
+    /// The query is not what the route asks for.
+    BadQuery,
+    /// More than one way to authenticate (RFC 6749 section 2.3).
+    Ambiguous,
+    /// Neither a client nor anybody else who may ask.
+    NotAsker,
     /// Not the administrator: the same for a wrong token, none, and where none is configured.
     NotAdmin,
     /// It cannot be told, or not be audited.
@@ -34,12 +50,12 @@ struct Look {
     /// After how many seconds to try again.
     wait: Option<u64>,
     /// How to authenticate (RFC 9110 section 11.6.1).
-    challenge: Option<&'static str>,
+    challenges: &'static [&'static str],
 }
 
 impl Refused<'_> {
     fn look(&self) -> Look {
-        let plain = |status, error| Look { status, error, wait: None, challenge: None };
+        let plain = |status, error| Look { status, error, wait: None, challenges: &[] };
         let down = |status, wait| Look { wait: Some(wait), ..plain(status, "temporarily_unavailable") };
         match self {
             Self::Exchange(error) => match error {
@@ -62,9 +78,21 @@ impl Refused<'_> {
                 plain(StatusCode::BAD_REQUEST, "invalid_request")
             }
             Self::Explain(ExplainError::Unavailable(_)) => down(StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN),
-            Self::NoSuchKey => plain(StatusCode::NOT_FOUND, "not_found"),
+            Self::NoSuchKey | Self::NoneSelected | Self::NoDocument => {
+                plain(StatusCode::NOT_FOUND, "not_found")
+            }
+            Self::WrongMethod => plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Body(BadBody::Malformed | BadBody::TooSlow) | Self::BadQuery | Self::Ambiguous => {
+                plain(StatusCode::BAD_REQUEST, "invalid_request")
+            }
+            Self::Body(BadBody::WrongType) => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
+            Self::Body(BadBody::TooLarge) => plain(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            Self::NotAsker => Look {
+                challenges: &["Basic realm=\"portunus\"", "Bearer"],
+                ..plain(StatusCode::UNAUTHORIZED, "invalid_client")
+            },
             Self::NotAdmin => {
-                Look { challenge: Some("Bearer"), ..plain(StatusCode::UNAUTHORIZED, "invalid_token") }
+                Look { challenges: &["Bearer"], ..plain(StatusCode::UNAUTHORIZED, "invalid_token") }
             }
             Self::Unavailable => down(StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN),
         }
@@ -72,17 +100,28 @@ impl Refused<'_> {
 
     /// A fixed text: nothing of the request, or of what exactly was wrong with it, gets out.
     fn says(&self) -> String {
-        match self {
-            Self::Exchange(error) => error.to_string(),
+        let says = match self {
+            Self::Exchange(error) => return error.to_string(),
             // The administrator asks in order to be told. These texts are fixed too.
-            Self::Explain(ExplainError::Claims(why)) => why.to_string(),
-            Self::Explain(ExplainError::Token(why)) => why.to_string(),
-            Self::NoSuchKey => "there is no such live key".to_owned(),
-            Self::NotAdmin => "the administrator's token is needed".to_owned(),
+            Self::Explain(ExplainError::Claims(why)) => return why.to_string(),
+            Self::Explain(ExplainError::Token(why)) => return why.to_string(),
+            Self::NoSuchKey => "there is no such live key",
+            Self::NoneSelected => "no live key is selected: nothing was revoked",
+            Self::NoDocument => "there is no such document",
+            Self::WrongMethod => "the method is not allowed here",
+            Self::Body(BadBody::Malformed) => "the request is malformed",
+            Self::Body(BadBody::WrongType) => "the request is of another media type than this route takes",
+            Self::Body(BadBody::TooLarge) => "the request is too large",
+            Self::Body(BadBody::TooSlow) => "the request did not arrive in time",
+            Self::BadQuery => "the query is malformed",
+            Self::Ambiguous => "authenticate in one way only",
+            Self::NotAsker => "a client's secret, or a live key, is needed",
+            Self::NotAdmin => "the administrator's token is needed",
             Self::Explain(ExplainError::Unavailable(_)) | Self::Unavailable => {
-                "the key server cannot answer now".to_owned()
+                "the key server cannot answer now"
             }
-        }
+        };
+        says.to_owned()
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -90,23 +129,26 @@ impl Refused<'_> {
     }
 
     pub(super) fn response(&self) -> Response {
-        let Look { status, error, wait, challenge } = self.look();
+        let Look { status, error, wait, challenges } = self.look();
         let mut response = json(status, &Problem { error, error_description: self.says() });
         let headers = response.headers_mut();
         if let Some(seconds) = wait {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        for challenge in challenges {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
 }
 
 /// Why a request was refused (RFC 6749 section 5.2).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Problem {
+    /// A code.
+    #[schema(value_type = String, example = "invalid_request")]
     error: &'static str,
+    /// A fixed text.
     error_description: String,
 }
 
@@ -119,5 +161,12 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 pub(super) fn not_to_be_stored(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// An answer that is the same for everybody, for a while.
+pub(super) fn published(body: &impl Serialize) -> Response {
+    let mut response = axum::Json(body).into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     response
 }

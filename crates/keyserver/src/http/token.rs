@@ -10,11 +10,12 @@ use http::request::Parts;
 use portunus_auth_core::audit::EventKind;
 use portunus_auth_core::{BearerToken, KeyId, Trail};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::BadBody;
 use super::call;
 use super::parameters::{Known, Parameters};
-use super::reply::{Refused, json};
+use super::reply::{Problem, Refused, json};
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::issuer::TokenKind;
 use crate::server::KeyServer;
@@ -22,12 +23,12 @@ use crate::server::KeyServer;
 pub(super) const AUTH: &str = "/auth/token";
 pub(super) const OAUTH: &str = "/oauth/token";
 
-const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
-const KNOWN: Known = Known {
+pub(super) const KNOWN: Known = Known {
     once: &[
         "grant_type",
         "subject_token",
@@ -43,10 +44,54 @@ const KNOWN: Known = Known {
     often: &["audience", "resource"],
 };
 
+/// An identity token for a key (RFC 8693); the same as `/oauth/token`.
+#[utoipa::path(
+    post,
+    path = "/auth/token",
+    operation_id = "exchange",
+    tag = "keys",
+    request_body(content(
+        (TokenParameters = "application/x-www-form-urlencoded"),
+        (TokenParameters = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "A key.", body = TokenAnswer),
+        (status = 400, description = "The request is malformed, or its subject token is not acceptable; `error` \
+            is `invalid_request`, `unsupported_grant_type`, `invalid_scope` or `invalid_target`.",
+            body = Problem),
+        (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
+        (status = 429, description = "Too many live keys.", body = Problem,
+            headers(("retry-after" = u64, description = "After how many seconds to try again."))),
+        (status = 503, description = "The issuer, the store or the audit cannot answer.", body = Problem,
+            headers(("retry-after" = u64, description = "After how many seconds to try again."))),
+    ),
+)]
 pub(super) async fn auth_token(State(server): State<KeyServer>, request: Request) -> Response {
     token(server, AUTH, request).await
 }
 
+/// An identity token for a key (RFC 8693).
+#[utoipa::path(
+    post,
+    path = "/oauth/token",
+    operation_id = "oauthExchange",
+    tag = "keys",
+    request_body(content(
+        (TokenParameters = "application/x-www-form-urlencoded"),
+        (TokenParameters = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "A key.", body = TokenAnswer),
+        (status = 400, description = "The request is malformed, or its subject token is not acceptable; `error` \
+            is `invalid_request`, `unsupported_grant_type`, `invalid_scope` or `invalid_target`.",
+            body = Problem),
+        (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
+        (status = 429, description = "Too many live keys.", body = Problem,
+            headers(("retry-after" = u64, description = "After how many seconds to try again."))),
+        (status = 503, description = "The issuer, the store or the audit cannot answer.", body = Problem,
+            headers(("retry-after" = u64, description = "After how many seconds to try again."))),
+    ),
+)]
 pub(super) async fn oauth_token(State(server): State<KeyServer>, request: Request) -> Response {
     token(server, OAUTH, request).await
 }
@@ -67,9 +112,9 @@ async fn token(server: KeyServer, route: &'static str, request: Request) -> Resp
             result
         }
     };
-    match &result {
+    match result {
         Ok(key) => issued(key),
-        Err(error) => Refused::Exchange(error).response(),
+        Err(error) => Refused::Exchange(&error).response(),
     }
 }
 
@@ -125,28 +170,71 @@ async fn read(head: &Parts, body: Body) -> Result<TokenRequest, ExchangeError> {
     })
 }
 
-/// RFC 8693 section 2.2.1.
-#[derive(Serialize)]
-struct TokenAnswer<'a> {
-    #[serde(serialize_with = "crate::key::reveal")]
-    access_token: &'a BearerToken,
-    issued_token_type: &'static str,
-    token_type: &'static str,
-    expires_in: u64,
-    scope: &'a str,
-    jti: &'a KeyId,
+/// What a token request holds (RFC 8693 section 2.1).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the fields are read by name; this is what the description of the API shows")]
+pub(super) struct TokenParameters {
+    /// What is asked for.
+    #[schema(pattern = "^urn:ietf:params:oauth:grant-type:token-exchange$")]
+    grant_type: String,
+    /// The identity token, of at most 16 KiB.
+    #[schema(min_length = 1)]
+    subject_token: String,
+    /// `urn:ietf:params:oauth:token-type:` and `id_token`, `access_token` or `jwt`.
+    #[schema(pattern = "^urn:ietf:params:oauth:token-type:(id_token|access_token|jwt)$")]
+    subject_token_type: String,
+    /// What the answer must hold: a key.
+    #[schema(pattern = "^urn:ietf:params:oauth:token-type:access_token$", nullable = false)]
+    requested_token_type: Option<String>,
+    /// `model:PATTERN`, `tool:PATTERN`, `role:PATTERN`, `upstream:PATTERN`, separated by single spaces.
+    #[schema(min_length = 1, nullable = false)]
+    scope: Option<String>,
+    /// One of several policies that admit the caller.
+    #[schema(min_length = 1, nullable = false)]
+    policy: Option<String>,
+    /// Seconds; only shortens.
+    #[schema(minimum = 1, nullable = false)]
+    ttl: Option<u64>,
+    /// Must be the audience of this server. May come more than once.
+    #[schema(min_length = 1, nullable = false)]
+    audience: Option<String>,
+    /// The same as `audience`.
+    #[schema(min_length = 1, nullable = false)]
+    resource: Option<String>,
 }
 
-fn issued(key: &IssuedKey) -> Response {
+/// A key (RFC 8693 section 2.2.1).
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenAnswer {
+    /// The key. This is the only time it is seen.
+    #[serde(serialize_with = "crate::key::reveal")]
+    #[schema(value_type = String)]
+    access_token: BearerToken,
+    /// `urn:ietf:params:oauth:token-type:access_token`
+    #[schema(value_type = String)]
+    issued_token_type: &'static str,
+    /// How it is presented.
+    #[schema(value_type = String)]
+    token_type: &'static str,
+    /// How long it lives, in seconds.
+    expires_in: u64,
+    /// What was granted.
+    scope: String,
+    /// Its public name, by which it can be revoked.
+    #[schema(value_type = String)]
+    jti: KeyId,
+}
+
+fn issued(key: IssuedKey) -> Response {
     json(
         StatusCode::OK,
         &TokenAnswer {
-            access_token: &key.access_token,
+            access_token: key.access_token,
             issued_token_type: ACCESS_TOKEN,
             token_type: "Bearer",
             expires_in: key.expires_in.as_secs(),
-            scope: &key.scope,
-            jti: &key.key_id,
+            scope: key.scope,
+            jti: key.key_id,
         },
     )
 }

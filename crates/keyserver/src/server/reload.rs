@@ -96,7 +96,9 @@ impl KeyServer {
     async fn revoke_not_granted(&self, record: &KeyRecord) -> Result<usize, ReloadError> {
         let mut trail = self.trail(EventKind::TokenRevoked, Peer::default())?;
         trail.event().target.policy = Some(record.policy.clone());
-        let conclude = |trail: Trail, revoked: &_| trail.finish(revocation(revoked));
+        let conclude = |trail: Trail, revoked: &Result<usize, StoreError>| {
+            trail.finish(revocation(revoked.as_ref().ok().copied()));
+        };
         Ok(self.revoke_as(Actor::System, Revoke::Key(record.jti.clone()), trail, conclude).await?)
     }
 }

@@ -246,7 +246,7 @@ async fn the_audit_knows_the_peer_the_route_and_the_answer() {
 
 /// An audit without room.
 #[derive(Debug)]
-struct Full;
+pub(crate) struct Full;
 
 impl AuditSink for Full {
     fn admit(&self) -> Result<(), AuditFull> {

@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
 
+mod administration;
 mod config;
 mod contract;
 mod direct;
+mod documented;
 mod exchange;
 mod hangups;
+mod introspection;
 mod issuers;
 mod keys;
+mod metadata;
 mod policies;
 mod policy_properties;
 mod properties;

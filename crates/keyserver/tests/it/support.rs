@@ -25,6 +25,9 @@ use tower::ServiceExt;
 pub(crate) const NOW: u64 = 1_767_225_600;
 pub(crate) const ADMIN: &str = "canary-admin-token-0123456789";
 pub(crate) const PEPPER: &str = "canary-pepper-0123456789-0123456789";
+/// A secret that is another text when it is encoded as in a form, and when it is decoded.
+pub(crate) const CLIENT: &str = "canary+client%25secret";
+pub(crate) const PUBLIC_URL: &str = "https://llm.example.com/portunus";
 
 /// Engineers get the small models for eight hours; the server's maximum is one hour.
 pub(crate) const ENGINEERS: &str = r#"
@@ -54,10 +57,23 @@ pub(crate) fn idp(clock: &Arc<ManualClock>) -> MockIdp {
 pub(crate) fn configuration(issuer: &str, more: &str) -> Config {
     let text = format!(
         r#"
+[server]
+public_url = "{PUBLIC_URL}"
+
 [key_server]
 audience = "portunus"
 admin = {{ bearer_token = "${{env:ADMIN}}" }}
 pepper = "${{env:PEPPER}}"
+
+[[key_server.clients]]
+id = "proxy"
+secret = "${{env:CLIENT}}"
+tenant = "acme"
+
+[[key_server.clients]]
+id = "stranger"
+secret = "${{env:CLIENT}}"
+tenant = "another"
 
 [[issuers]]
 name = "idp"
@@ -144,17 +160,42 @@ impl World {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// Calls a route, whose answer must be one that the description of the API knows.
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = router(self.server.clone()).oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Answer {
+        let answer = Answer {
             status: head.status,
             headers: head.headers,
             text: String::from_utf8(body.into()).unwrap(),
             json,
+        };
+        crate::documented::check(&method, &path, &answer);
+        answer
+    }
+
+    /// Sends a form, as whom it says.
+    pub(crate) async fn send(&self, path: &str, authorization: &str, parameters: &[(&str, &str)]) -> Answer {
+        let mut request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        if !authorization.is_empty() {
+            request = request.header("authorization", authorization);
         }
+        self.call(request.body(Body::from(form(parameters))).unwrap()).await
+    }
+
+    /// Asks the administrator's route for keys.
+    pub(crate) async fn list(&self, query: &str) -> Answer {
+        let request = Request::get(format!("/admin/tokens{query}"));
+        self.call(request.header("authorization", admin()).body(Body::empty()).unwrap()).await
+    }
+
+    /// Revokes many, as the administrator.
+    pub(crate) async fn revoke_many(&self, body: impl Into<String>) -> Answer {
+        let request = Request::post("/admin/revocations").header("content-type", "application/json");
+        self.call(request.header("authorization", admin()).body(Body::from(body.into())).unwrap()).await
     }
 
     pub(crate) async fn post(&self, content_type: &str, body: impl Into<Body>) -> Answer {
@@ -185,6 +226,16 @@ impl Answer {
     }
 }
 
+pub(crate) fn admin() -> String {
+    format!("Bearer {ADMIN}")
+}
+
+pub(crate) fn basic(id: &str, secret: &str) -> String {
+    use base64::Engine as _;
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{id}:{secret}"));
+    format!("Basic {pair}")
+}
+
 pub(crate) fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
@@ -204,6 +255,7 @@ impl SecretSource for Secrets {
         let known = HashMap::from([
             ("ADMIN", ADMIN),
             ("PEPPER", PEPPER),
+            ("CLIENT", CLIENT),
             ("SHORT", "canary"),
             ("SPACED", "canary admin token 0123456789"),
         ]);
@@ -221,6 +273,7 @@ impl SecretSource for Secrets {
 pub(crate) struct Switch {
     store: Arc<dyn Store>,
     off: AtomicBool,
+    mute: AtomicBool,
     asked: AtomicUsize,
     held: watch::Sender<Option<&'static str>>,
     late: watch::Sender<usize>,
@@ -228,8 +281,8 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
-        let (off, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { store, off, asked, held: watch::Sender::default(), late: watch::Sender::default() }
+        let (off, mute, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+        Self { store, off, mute, asked, held: watch::Sender::default(), late: watch::Sender::default() }
     }
 
     /// Does what it is asked in this operation from now on, but does not answer until [`Switch::answer`].
@@ -253,6 +306,16 @@ impl Switch {
             self.held.subscribe().wait_for(|held| *held != Some(operation)).await.unwrap();
         }
         answer
+    }
+
+    /// How many entries it holds with this prefix.
+    pub(crate) async fn scan_all(&self, prefix: &str) -> usize {
+        self.store.scan(prefix, None, 10_000).await.unwrap().len()
+    }
+
+    /// Announces nothing any more, though it says so.
+    pub(crate) fn set_mute(&self, mute: bool) {
+        self.mute.store(mute, Ordering::SeqCst);
     }
 
     pub(crate) fn set_off(&self, off: bool) {
@@ -332,6 +395,9 @@ impl Store for Switch {
     }
 
     async fn publish(&self, channel: &str, message: &[u8]) -> Result<(), StoreError> {
+        if self.mute.load(Ordering::SeqCst) {
+            return self.on().await.map(drop);
+        }
         let published = self.on().await?.publish(channel, message).await;
         self.answered("publish", published).await
     }
