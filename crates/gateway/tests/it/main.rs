@@ -11,6 +11,7 @@ mod connections;
 mod federation;
 mod forwarding;
 mod framing;
+mod keys;
 mod llhttp;
 mod refusals;
 mod regressions;
