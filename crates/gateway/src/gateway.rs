@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::{
-    AuditFull, Clock, ConfigProblem, Outcome, SecretSource, SystemClock, TierName, Trail,
+    Allow, AuditFull, Clock, ConfigProblem, Outcome, Pattern, SecretSource, SystemClock, TierName, Trail,
 };
 use portunus_keyserver::{KeyServer, Parts, Policies};
 use portunus_store::Store;
@@ -88,6 +88,7 @@ fn check_all(
     let keys = static_keys(&config.keys, secrets, &mut problems);
     let routes = providers::routes(config, secrets, &clock, &mut problems);
     check_names(config, &mut problems);
+    check_upstreams(config, &mut problems);
     if let Err(error) = portunus_store::check(&config.state.url) {
         problems.push(ConfigProblem::new("state.url", error));
     }
@@ -214,6 +215,25 @@ fn check_names(config: &Config, problems: &mut Vec<ConfigProblem>) {
             }
         }
     }
+}
+
+/// A grant that names no provider that is there would never let anything through.
+fn check_upstreams(config: &Config, problems: &mut Vec<ConfigProblem>) {
+    let names = providers::names(config);
+    let keys = config.keys.iter().map(|key| Some(&key.grant.upstreams));
+    let policies = config.policies.iter().map(|policy| policy.grant.as_ref().map(|grant| &grant.upstreams));
+    let mut check = |section: &str, upstreams: Vec<Option<&Allow<Pattern>>>| {
+        for (n, upstreams) in upstreams.into_iter().enumerate() {
+            let Some(Allow::Only(patterns)) = upstreams else { continue };
+            let is_nobody = |pattern: &&Pattern| !names.iter().any(|name| pattern.matches(name));
+            for pattern in patterns.iter().filter(is_nobody) {
+                let at = format!("{section}.{n}.grant.upstreams");
+                problems.push(ConfigProblem::new(at, format!("there is no provider like `{pattern}`")));
+            }
+        }
+    };
+    check("keys", keys.collect());
+    check("policies", policies.collect());
 }
 
 fn check_tiers(config: &Config, limits: &Limits, problems: &mut Vec<ConfigProblem>) {

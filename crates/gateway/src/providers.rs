@@ -164,6 +164,12 @@ fn provider_name(model: &ModelConfig) -> (&str, &str) {
     model.provider_model.split_once('/').unwrap_or((&model.provider_model, ""))
 }
 
+/// The names by which providers are granted: those that are configured, and the built-in ones that models use.
+pub(crate) fn names(config: &Config) -> Vec<&str> {
+    let configured = config.providers.iter().map(|provider| provider.name.as_str());
+    configured.chain(config.models.iter().map(|model| provider_name(model).0)).collect()
+}
+
 type Routed<'a> = Option<(Arc<Provider>, Option<&'a str>)>;
 
 fn route<'a>(

@@ -1,7 +1,7 @@
 //! Who is let in.
 
 use portunus_mock::TokenFault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{ADMIN, PROVIDER_SECRET, STATIC_KEY, World, ask};
 
@@ -119,6 +119,22 @@ async fn a_revoked_key_is_refused_on_the_very_next_call() {
     }
     assert_eq!(world.client.delete(&url).bearer_auth(ADMIN).send().await.unwrap().status(), 404);
     assert_eq!(world.events("admin.denied", 2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_administrator_is_told_what_the_policies_say_and_nobody_else_is() {
+    let world = World::new().await;
+    let url = format!("{}/admin/policies:explain", world.url);
+    let body = json!({ "issuer": "idp", "claims": { "sub": "alice", "groups": ["eng"] } });
+    assert_eq!(world.client.post(&url).json(&body).send().await.unwrap().status(), 401);
+    let answer = world.client.post(&url).bearer_auth(ADMIN).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let told = answer.json::<serde_json::Value>().await.unwrap();
+    assert_eq!((&told["ruling"], &told["policy"]), (&json!("granted"), &json!("engineers")));
+    let event = &world.events("policy.explained", 1).await[0];
+    assert_eq!(event["http"]["route"], "/admin/policies:explain");
+    assert_eq!((&event["actor"]["kind"], &event["target"]["policy"]), (&json!("admin"), &json!("engineers")));
+    assert_eq!(world.events("admin.denied", 1).await.len(), 1);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ fn the_usual_configuration_is_good() {
 }
 
 /// Each change, and what the refusal must say.
-const WRONG: [(&str, &str, &str); 21] = [
+const WRONG: [(&str, &str, &str); 23] = [
     ("workers = 2", "worker = 2", "unknown field `worker`"),
     ("workers = 2", "workers = 0", "wrong value"),
     ("token_ttl = \"1h\"", "token_ttl = \"soon\"", ""),
@@ -38,6 +38,8 @@ const WRONG: [(&str, &str, &str); 21] = [
         "name = \"gpt-4o*\"\nprovider_model = \"mock-openai/*\"",
         "the same model",
     ),
+    ("upstreams = [\"*-anthropic\"]", "upstreams = [\"*-antropic\"]", "no provider like `*-antropic`"),
+    ("tier = \"standard\", ttl", "upstreams = [], tier = \"standard\", ttl", "without an upstream"),
     ("tier = \"standard\", ttl", "tier = \"fast\", ttl", "there is no tier `fast`"),
     ("match = { issuer = \"idp\"", "match = { issuer = \"nobody\"", "no entry of `[[issuers]]`"),
     ("match = { issuer = \"idp\", groups = [\"eng\"] }", "match = { issuer = \"idp\" }", ""),
