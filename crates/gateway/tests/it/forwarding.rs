@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use portunus_mock::{EntraApp, FederationRule, Fixture, MockCloud, ServerBuilder};
+use portunus_mock::{EntraApp, Fixture, MockCloud, ServerBuilder};
 use serde_json::{Value, json};
 
 use crate::world::{Plan, World, ask, ask_streamed};
@@ -173,46 +173,6 @@ async fn a_401_costs_a_renewable_credential_once_and_the_call_is_sent_again() {
     assert_ne!(first, second, "the refused token was sent again");
     assert_eq!(cloud.count("/tenant-1/oauth2/v2.0/token"), 2);
     assert_eq!(world.events("llm.request", 1).await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_workload_calls_anthropic_without_any_key() {
-    use base64::Engine as _;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
-    let encode = |part: Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
-    let claims = json!({ "sub": "workload", "exp": 4_102_444_800_u64 });
-    let identity = format!("{}.{}.c2ln", encode(json!({ "alg": "RS256" })), encode(claims));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
-    std::fs::write(&file, &identity).unwrap();
-    let rule = FederationRule::new("fdrl_1", "org-1").trusting(&identity);
-    let cloud = MockCloud::builder().federation_rule(rule).build().unwrap();
-    let provider = ServerBuilder::new().with_bearer_token("sk-ant-oat01-mock-token-1").build().await.unwrap();
-    let more = format!(
-        r#"
-[[providers]]
-name = "federated"
-provider_type = "anthropic"
-base_url = "{}"
-credential = {{ source = "anthropic-federation", federation_rule_id = "fdrl_1", organization_id = "org-1", base_url = "{}", identity = {{ source = "file", path = {file:?} }} }}
-
-[[models]]
-name = "gone"
-provider_model = "federated/claude-haiku"
-"#,
-        provider.url(),
-        cloud.url(),
-    );
-    let world = World::planned(Plan { more, ..Plan::default() }).await;
-    let (key, _) = world.key("alice").await;
-    let request = world.messages(&key, &ask("gone")).header("anthropic-beta", "a-beta");
-    assert_eq!(request.send().await.unwrap().status(), 200);
-    let seen = &provider.requests()[0];
-    let headers = seen.headers_with_secrets();
-    assert_eq!(headers["authorization"], "Bearer sk-ant-oat01-mock-token-1");
-    assert_eq!(headers["anthropic-beta"], "a-beta, oauth-2025-04-20");
-    assert!(!headers.contains_key("x-api-key"));
 }
 
 #[tokio::test]
