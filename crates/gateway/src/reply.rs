@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portunus_auth_core::audit::RequestId;
 use portunus_auth_core::dialect::{BadBody, ErrorKind, NoRoute};
 use portunus_auth_core::{AuthError, BoxError, CredentialError, Denied, Dialect, Outcome, Reason};
+use portunus_keyserver::PublicUrl;
 
 use crate::body::Body;
 
@@ -80,8 +81,8 @@ impl Refusal {
         }
     }
 
-    /// The answer, worded as the caller's provider would word it.
-    pub(crate) fn answer(&self, dialect: Dialect, id: RequestId) -> Response<Body> {
+    /// The answer, worded as the caller's provider would word it. `challenge` says how to authenticate.
+    pub(crate) fn answer(&self, dialect: Dialect, id: RequestId, challenge: &HeaderValue) -> Response<Body> {
         let (kind, message) = self.words();
         let mut answer = answer(dialect, kind, &message, id);
         let headers = answer.headers_mut();
@@ -95,8 +96,7 @@ impl Refusal {
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             _ if kind == ErrorKind::Authentication => {
-                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-                headers.insert(WWW_AUTHENTICATE, challenge);
+                headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
             _ => {}
         }
@@ -155,6 +155,16 @@ impl Refusal {
         };
         (kind, message.into())
     }
+}
+
+/// How to authenticate (RFC 6750 section 3) and, where there is a key server that says how it is called, where
+/// to learn who issues keys (RFC 9728 section 5.1).
+pub(crate) fn challenge(keys: Option<&PublicUrl>) -> HeaderValue {
+    let plain = || HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    let Some(url) = keys else { return plain() };
+    let metadata = url.well_known("oauth-protected-resource");
+    HeaderValue::try_from(format!("Bearer resource_metadata=\"{metadata}\", error=\"invalid_token\""))
+        .unwrap_or_else(|_| plain())
 }
 
 fn answer(dialect: Dialect, kind: ErrorKind, message: &str, id: RequestId) -> Response<Body> {

@@ -308,8 +308,7 @@ impl KeyServer {
     }
 
     /// Where callers reach this server, if that is configured.
-    #[cfg(feature = "axum")]
-    pub(crate) fn public_url(&self) -> Option<&PublicUrl> {
+    pub fn public_url(&self) -> Option<&PublicUrl> {
         self.0.public_url.as_ref()
     }
 

@@ -58,7 +58,15 @@ async fn metadata_names_the_configured_address_or_is_not_there() {
     assert_eq!((status, &resource["resource"]), (200, &json!(PUBLIC_URL)));
     let (status, description) = get(&world, "/auth/openapi.json").await;
     assert_eq!((status, &description["servers"][0]["url"]), (200, &json!(PUBLIC_URL)));
+    let refused = world.chat("ptk_wrong", &ask("gpt-4o")).send().await.unwrap();
+    assert_eq!(
+        refused.headers()["www-authenticate"],
+        "Bearer resource_metadata=\"https://llm.example.com/.well-known/oauth-protected-resource/portunus\", \
+         error=\"invalid_token\""
+    );
     let plain = World::new().await;
+    let refused = plain.chat("ptk_wrong", &ask("gpt-4o")).send().await.unwrap();
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
     assert_eq!(get(&plain, "/.well-known/oauth-authorization-server").await.0, 404);
     assert_eq!(get(&plain, "/.well-known/oauth-protected-resource").await.0, 404);
 }

@@ -27,7 +27,7 @@ pub enum Asker {
 
 impl Asker {
     /// Who it is, for the audit.
-    pub(crate) fn actor(&self) -> Actor {
+    pub fn actor(&self) -> Actor {
         match self {
             Self::Admin => Actor::Admin,
             Self::Client { id, tenant } => Actor::Client { id: id.clone(), tenant: tenant.clone() },

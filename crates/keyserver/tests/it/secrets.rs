@@ -7,7 +7,7 @@ use portunus_auth_core::BearerToken;
 use portunus_mock::TokenFault;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{ADMIN, ENGINEERS, PEPPER, World, exchange_of};
+use crate::support::{ADMIN, CLIENT, ENGINEERS, PEPPER, World, basic, exchange_of};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -31,6 +31,22 @@ impl<'w> MakeWriter<'w> for Log {
     }
 }
 
+/// What is told by the routes that deal with issued keys.
+async fn manage(world: &World, secrets: &mut Vec<String>) -> String {
+    let mut told = String::new();
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let last = world.key("carol").await.access_token;
+        secrets.push(last.expose().to_owned());
+        for authorization in [basic("proxy", CLIENT), basic("proxy", ADMIN), format!("Bearer {ADMIN}x")] {
+            told += &world.send(path, &authorization, &[("token", last.expose())]).await.text;
+        }
+    }
+    world.key("dave").await;
+    told += &world.list("").await.text;
+    told += &world.revoke_many(r#"{"tenant":"acme","reason":"x"}"#).await.text;
+    told
+}
+
 #[tokio::test]
 async fn no_secret_is_logged_audited_shown_or_told() {
     let log = Log::default();
@@ -46,7 +62,7 @@ async fn no_secret_is_logged_audited_shown_or_told() {
 
     let world = World::new(ENGINEERS).await;
     let mut told = String::new();
-    let mut secrets = vec![ADMIN.to_owned(), PEPPER.to_owned()];
+    let mut secrets = vec![ADMIN.to_owned(), PEPPER.to_owned(), CLIENT.to_owned()];
     let good = world.engineer("alice").id_token();
     let bad = world.engineer("alice").fault(TokenFault::BadSignature).id_token();
     let unknown = world.engineer("alice").fault(TokenFault::UnknownKid).id_token();
@@ -70,6 +86,7 @@ async fn no_secret_is_logged_audited_shown_or_told() {
     told += &format!("{key:?} {:?}", world.server);
     told += &world.delete("x", &format!("Bearer {ADMIN}x")).await.text;
     told += &world.delete(&key.key_id.to_string(), &format!("Bearer {ADMIN}")).await.text;
+    told += &manage(&world, &mut secrets).await;
     world.store.set_off(true);
     told += &world.form(&exchange_of(&world.engineer("bob").id_token())).await.text;
     world.idp.set_down(true);
