@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
 
 const here = import.meta.dirname;
@@ -48,10 +49,12 @@ await start(process.execPath, [path.join(here, 'idp.mjs')], { env: { ...process.
 const gatewayPort = await freePort();
 const gateway = `http://127.0.0.1:${gatewayPort}`;
 const admin = 'admin-token-of-this-test-only';
+const secret = 'secret-of-the-proxy-of-this-test';
 const algorithms = ['RS256', 'ES256', 'EdDSA'];
 fs.writeFileSync(path.join(folder, 'portunus.toml'), `
 [server]
 listen = "127.0.0.1:${gatewayPort}"
+public_url = "${gateway}"
 
 [state]
 url = "memory:"
@@ -62,6 +65,11 @@ file = "audit.jsonl"
 [key_server]
 audience = "portunus"
 admin = { bearer_token = "\${env:ADMIN}" }
+
+[[key_server.clients]]
+id = "proxy"
+secret = "\${env:PROXY}"
+tenant = "acme"
 
 [[issuers]]
 name = "idp"
@@ -78,7 +86,7 @@ grant = { models = ["gpt-4o*"], tier = "standard", ttl = "1h" }
 name = "standard"
 requests_per_minute = 1000
 `);
-await start(process.argv[2], ['serve', '--config', 'portunus.toml'], { cwd: folder, env: { ...process.env, ADMIN: admin } });
+await start(process.argv[2], ['serve', '--config', 'portunus.toml'], { cwd: folder, env: { ...process.env, ADMIN: admin, PROXY: secret } });
 
 // Follows the redirects of a sign-in to the callback, keeping the cookies as a browser does.
 async function signIn(url) {
@@ -154,5 +162,55 @@ await check('oidc-provider: keys rotate, and one fetch picks them up', async () 
   }
   return `${(await stats()) - before} fetches, sign-ins included`;
 });
+
+// As any OAuth client would, by what the server says about itself.
+const insecure = { [oauth.allowInsecureRequests]: true };
+const proxy = { client_id: 'proxy' };
+let server;
+await check('oauth4webapi: the server describes itself (RFC 8414)', async () => {
+  const url = new URL(gateway);
+  const response = await oauth.discoveryRequest(url, { algorithm: 'oauth2', ...insecure });
+  server = await oauth.processDiscoveryResponse(url, response);
+  assert(server.grant_types_supported.includes(EXCHANGE), 'the grant type is listed');
+  return server.token_endpoint;
+});
+
+await check('oauth4webapi: a protected resource describes itself (RFC 9728)', async () => {
+  const url = new URL(gateway);
+  const response = await oauth.resourceDiscoveryRequest(url, insecure);
+  const resource = await oauth.processResourceDiscoveryResponse(url, response);
+  return resource.authorization_servers.join(' ');
+});
+
+await check('oauth4webapi: exchange, introspection and revocation', async () => {
+  const asked = await oauth.genericTokenEndpointRequest(
+    server, { client_id: 'anybody' }, oauth.None(), EXCHANGE,
+    { subject_token: await idToken('ES256'), subject_token_type: ID_TOKEN }, insecure,
+  );
+  const key = await oauth.processGenericTokenEndpointResponse(server, { client_id: 'anybody' }, asked);
+  assert.equal(key.token_type, 'bearer');
+  const look = async (authentication) => oauth.processIntrospectionResponse(
+    server, proxy, await oauth.introspectionRequest(server, proxy, authentication, key.access_token, insecure),
+  );
+  for (const authentication of [oauth.ClientSecretBasic(secret), oauth.ClientSecretPost(secret)]) {
+    const found = await look(authentication);
+    assert(found.active && found.jti === key.jti && found.scope === key.scope, JSON.stringify(found));
+  }
+  await assert.rejects(look(oauth.ClientSecretBasic('wrong')), 'a wrong secret');
+  const revoked = await oauth.revocationRequest(server, proxy, oauth.ClientSecretBasic(secret), key.access_token, insecure);
+  await oauth.processRevocationResponse(revoked);
+  assert.deepEqual(await look(oauth.ClientSecretBasic(secret)), { active: false });
+});
+
+// Python's turn: its generic client, and whatever the OpenAPI document promises.
+if (process.argv[3]) {
+  const tokens = { ES256: await idToken('ES256'), RS256: await idToken('RS256') };
+  const python = spawn(process.argv[3], [path.join(here, 'inbound.py')], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+    env: { ...process.env, GATEWAY: gateway, ADMIN: admin, PROXY: secret },
+  });
+  python.stdin.end(JSON.stringify(tokens));
+  if (await new Promise((resolve) => python.on('exit', resolve))) failed += 1;
+}
 
 process.exit(failed ? 1 : 0);

@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: other people's clients and servers. What the clouds' own libraries send for the same
-//! inputs is compared with what we send; a certified provider issues the identity tokens that we exchange.
+//! inputs is compared with what we send; a certified provider issues the identity tokens that we exchange, and generic
+//! clients use the key server by what it says about itself.
 
 use std::process::Command;
 
@@ -15,13 +16,14 @@ pub(crate) fn run() -> Result {
     // All of it goes to this machine; a proxy would only be in the way.
     let near = ("NO_PROXY", "127.0.0.1,localhost");
 
-    let mut outbound = Command::new(setup::python("interop-venv", setup::ORACLES)?);
+    let python = setup::python("interop-venv", setup::ORACLES)?;
+    let mut outbound = Command::new(&python);
     outbound.args(["-W", "ignore::DeprecationWarning", "tests/interop/outbound.py"]).current_dir(sh::root());
     let outbound = sh::run(outbound.arg(debug.join("examples/ask")).env(near.0, near.1));
 
     let scripts = setup::node("tests/interop")?;
     let mut inbound = Command::new(scripts.join("node_modules/.bin/node"));
-    inbound.arg("inbound.mjs").arg(debug.join("portunus")).current_dir(&scripts);
+    inbound.arg("inbound.mjs").args([&debug.join("portunus"), &python]).current_dir(&scripts);
     let inbound = sh::run(inbound.env(near.0, near.1));
     outbound.and(inbound)
 }

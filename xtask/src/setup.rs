@@ -7,14 +7,17 @@ use crate::{Result, sh};
 
 /// The SDKs that the end-to-end test drives, pinned: a new version is a change to review.
 pub(crate) const SDKS: &[&str] = &["openai==3.54.0", "anthropic==2.12.0"];
-/// What the clouds' own libraries send is compared with, and moto's STS, which accepts or refuses.
+/// The clouds' own libraries, whose requests ours are compared with; moto's STS; a generic OAuth client; and what
+/// tries out an OpenAPI document.
 pub(crate) const ORACLES: &[&str] = &[
+    "Authlib==1.9.9",
     "botocore==1.44.5",
     "cryptography==50.0.2",
     "google-auth==2.62.2",
     "moto[server]==5.2.5",
     "msal==1.39.0",
     "requests==2.34.2",
+    "schemathesis==4.32.5",
 ];
 
 /// Installs `cargo NAME` from crates.io unless it is there.
@@ -63,7 +66,7 @@ pub(crate) fn node(scripts: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder)?;
     for file in std::fs::read_dir(&from)? {
         let file = file?.path();
-        if file.extension().is_some_and(|end| end == "mjs") {
+        if file.extension().is_some_and(|end| end == "mjs" || end == "py") {
             std::fs::copy(&file, folder.join(file.file_name().unwrap_or_default()))?;
         }
     }
