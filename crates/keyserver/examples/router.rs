@@ -1,9 +1,9 @@
 //! A key server on the local machine, with an identity provider to try it with.
 //!
-//! `cargo run -p portunus-keyserver --all-features --example router [PORT [ISSUER]]` prints one line of JSON
+//! `cargo run -p portunus-keyserver --all-features --example router [PORT]` prints one line of JSON
 //! that says where it is and what it takes, and serves until its input ends. Whoever is in the group `eng` gets a
 //! key; of the built-in identity provider, `GET {issuer}/__mock/id_token?sub=alice&aud=portunus&groups=eng`
-//! gives an identity token. With ISSUER, tokens of that issuer about anybody are taken too.
+//! gives an identity token.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -41,31 +41,15 @@ match = { issuer = "idp", groups = ["eng"] }
 grant = { models = ["gpt-4o*", "claude-*"], tools = ["search"], tier = "standard", ttl = "8h" }
 "#;
 
-const ANOTHER: &str = r#"
-[[issuers]]
-name = "another"
-issuer = "@ISSUER@"
-tenant = "acme"
-
-[[policies]]
-name = "anybody"
-match = { issuer = "another", claims = { "/iss" = "@ISSUER@" } }
-grant = { models = ["gpt-4o*"], tier = "standard", ttl = "1h" }
-"#;
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let port: u16 = arguments.next().map_or(Ok(0), |port| port.parse())?;
-    let another = arguments.next();
 
     let idp = MockIdp::builder().build()?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let mut text = CONFIGURATION.replace("@URL@", &url).replace("@ISSUER@", idp.issuer());
-    if let Some(issuer) = another {
-        text += &ANOTHER.replace("@ISSUER@", &issuer);
-    }
+    let text = CONFIGURATION.replace("@URL@", &url).replace("@ISSUER@", idp.issuer());
     let config: Config = toml::from_str(&text)?;
 
     let clock = Arc::new(SystemClock);
