@@ -36,6 +36,9 @@ pub enum EventKind {
     /// A key was taken back, or a revocation was refused.
     #[serde(rename = "token.revoked")]
     TokenRevoked,
+    /// A key that nobody took back came to its end.
+    #[serde(rename = "token.expired")]
+    TokenExpired,
     /// Somebody asked what a key is good for (RFC 7662), or was refused to be told.
     #[serde(rename = "token.used")]
     TokenUsed,

@@ -23,12 +23,35 @@ pub(crate) struct Expiring<V> {
     live: DashMap<Digest, V>,
     ends: Mutex<BinaryHeap<End>>,
     most: usize,
+    /// Whether those who insert remove what has ended; else somebody has to take it.
+    swept: bool,
 }
 
 impl<V> Expiring<V> {
     /// Holds at most this many; one more pushes out the one that ends first.
     pub(crate) fn of_at_most(most: usize) -> Self {
-        Self { live: DashMap::new(), ends: Mutex::default(), most }
+        Self { live: DashMap::new(), ends: Mutex::default(), most, swept: true }
+    }
+
+    /// Holds whatever is live, and what has ended until [`Expiring::take_ended`] takes it.
+    pub(crate) fn until_taken() -> Self {
+        Self { live: DashMap::new(), ends: Mutex::default(), most: usize::MAX, swept: false }
+    }
+
+    /// Takes out one entry that has ended.
+    pub(crate) fn take_ended(&self, now: SystemTime) -> Option<(Digest, V)> {
+        loop {
+            let digest = {
+                let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+                if ends.peek()?.0.0 > now {
+                    return None;
+                }
+                ends.pop()?.0.1
+            };
+            if let Some(taken) = self.live.remove(&digest) {
+                return Some(taken);
+            }
+        }
     }
 
     /// What `read` sees under the digest.
@@ -68,7 +91,8 @@ impl<V> Expiring<V> {
         {
             let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
             ends.push(Reverse((until, digest)));
-            while ended.len() < SWEEP
+            while self.swept
+                && ended.len() < SWEEP
                 && let Some(Reverse((end, _))) = ends.peek()
                 && (*end <= now || ends.len() > self.most)
                 && let Some(Reverse((_, digest))) = ends.pop()
@@ -108,6 +132,19 @@ mod tests {
         assert_eq!(map.len(), 40);
         assert_eq!(map.get(&digest(120), |value| *value), Some(120));
         assert_eq!(map.get(&digest(7), |value| *value), None);
+    }
+
+    #[test]
+    fn what_has_ended_can_be_taken_once() {
+        let map = Expiring::until_taken();
+        for number in 0..10 {
+            map.set(digest(number), number, at(u64::from(number)), at(20));
+        }
+        assert_eq!(map.len(), 10);
+        assert_eq!(map.take_ended(at(1)), Some((digest(0), 0)));
+        assert_eq!(map.take_ended(at(1)), Some((digest(1), 1)));
+        assert_eq!(map.take_ended(at(1)), None);
+        assert_eq!(map.len(), 8);
     }
 
     #[test]

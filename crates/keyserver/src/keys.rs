@@ -5,8 +5,10 @@
 //! | `ks/key/DIGEST` | the key's record |
 //! | `ks/jti/JTI` | where the key of that public name is |
 //! | `ks/owner/SHA-256(OWNER)` | the owner's live keys; inserting swaps it, which decides the cap |
+//! | `ks/expired/DIGEST` | that the audit was told of the key's end |
 
 mod bulk;
+mod expiry;
 mod listing;
 mod presented;
 
@@ -140,7 +142,7 @@ impl Keys {
         let me = new_id(clock.now());
         // First listen, then read: nothing can fall between.
         let subscription = store.subscribe(CHANNEL).await?;
-        let keys = Arc::new(Self { store, clock, pepper, slots: Expiring::of_at_most(usize::MAX), me });
+        let keys = Arc::new(Self { store, clock, pepper, slots: Expiring::until_taken(), me });
         keys.read_all().await?;
         let listener = tokio::spawn(listen(Arc::downgrade(&keys), subscription));
         Ok((keys, Listener(listener.abort_handle())))

@@ -1,5 +1,6 @@
 //! The key server as one value: what the gateway and the HTTP routes call.
 
+mod expiry;
 mod explain;
 mod inspect;
 mod manage;
@@ -118,14 +119,14 @@ impl KeyServer {
     /// their owners any more. Needs no issuer to be up: their keys are fetched
     /// when a token of theirs comes.
     ///
-    /// Starts a task that listens, until the last clone is dropped, to what other servers on the same store
-    /// issue and revoke.
+    /// Starts tasks that, until the last clone is dropped, listen to what other servers on the same store issue
+    /// and revoke, and tell the audit of keys that came to their end.
     ///
     /// # Errors
     /// [`SetupError`], with everything that is wrong with the configuration.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, which that task, exchanges and revocations run on.
+    /// Outside of a tokio runtime, which those tasks, exchanges and revocations run on.
     pub async fn new(config: Config, parts: Parts<'_>) -> Result<Self, SetupError> {
         let Sound { checked, admin, clients, pepper } =
             config.sound(parts.secrets).map_err(SetupError::Config)?;
@@ -159,6 +160,7 @@ impl KeyServer {
             audit,
             _listener: listener,
         }));
+        tokio::spawn(expiry::watch(Arc::downgrade(&server.0)));
         // What earlier policies granted, before this server or one with another configuration was started.
         match server.revoke_what_is_not_granted().await {
             Ok(_) => Ok(server),

@@ -194,3 +194,40 @@ async fn a_damaged_record_stops_the_start() {
     let started = server(config, world.store.clone(), &world.clock, &world.audit).await;
     assert!(matches!(started, Err(SetupError::Store(portunus_store::StoreError::Corrupt(_)))));
 }
+
+/// Lets the servers look for ended keys.
+async fn half_a_minute() {
+    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    eventually(|| false).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_key_is_audited_once_whatever_the_number_of_servers() {
+    let world = World::new(ENGINEERS).await;
+    let other = world.another(ENGINEERS).await;
+    let (key, revoked) = (world.key("alice").await, world.key("bob").await);
+    world.server.revoke(Revoke::Key(revoked.key_id)).await.unwrap();
+    assert!(eventually(|| other.find(&key.access_token).is_ok()).await);
+    // From here on nothing waits for the identity provider.
+    tokio::time::pause();
+    let expired = || {
+        let events = world.events().into_iter();
+        events.filter(|event| event.kind == EventKind::TokenExpired).collect::<Vec<_>>()
+    };
+    world.pass(3599);
+    half_a_minute().await;
+    assert!(expired().is_empty());
+    world.pass(1);
+    world.store.set_off(true);
+    half_a_minute().await;
+    assert!(expired().is_empty());
+    assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Expired)));
+    world.store.set_off(false);
+    half_a_minute().await;
+    half_a_minute().await;
+    let [event] = expired().try_into().unwrap();
+    let event: portunus_auth_core::AuditEvent = event;
+    assert_eq!((event.outcome, event.target.jti), (Outcome::Allowed, Some(key.key_id)));
+    assert_eq!(&*event.target.owner.unwrap().subject, "alice");
+    assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Unknown)));
+}
