@@ -39,14 +39,19 @@ impl CredentialSource for Chain {
     /// # Errors
     /// That of the first configured source, or `Invalid` around [`NoneConfigured`].
     async fn fetch(&self) -> Result<Issued, CredentialError> {
+        let mut tried = Vec::new();
         for (name, source) in &self.links {
             match source.fetch().await {
-                Err(CredentialError::NotConfigured) => tracing::trace!(source = %name, "not configured"),
+                Err(CredentialError::NotConfigured) => tried.push(name.clone()),
+                // A chain within this one, none of whose sources is configured.
+                Err(CredentialError::Invalid(why)) if why.is::<NoneConfigured>() => {
+                    let inner = why.downcast::<NoneConfigured>().map(|inner| inner.tried).unwrap_or_default();
+                    tried.extend(inner.into_iter().map(|link| format!("{name}/{link}")));
+                }
                 Ok(issued) if issued.source.is_none() => return Ok(issued.from_source(name)),
                 answer => return answer,
             }
         }
-        let tried = self.links.iter().map(|(name, _)| name.clone()).collect();
         Err(CredentialError::Invalid(Box::new(NoneConfigured { tried })))
     }
 }

@@ -86,6 +86,15 @@ pub(crate) fn set(environment: &dyn SecretSource, variable: &str) -> Option<Stri
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The path in a variable. A secret that somebody put there instead of its file's path is not taken along: errors
+/// name the files that cannot be read.
+#[cfg(feature = "http")]
+pub(crate) fn path(environment: &dyn SecretSource, variable: &str) -> Option<std::path::PathBuf> {
+    let text = set(environment, variable)?;
+    let is_no_path = text.len() > 1_024 || text.starts_with("eyJ") || text.contains(['{', '\n', '\r']);
+    Some(if is_no_path { format!("<{variable} holds no path>").into() } else { text.into() })
+}
+
 /// What was not set when the configuration was read.
 #[derive(Debug)]
 pub(crate) struct NotSet;

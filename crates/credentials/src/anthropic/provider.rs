@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use portunus_auth_core::{Clock, CredentialError, CredentialSource, SecretSource, SystemClock};
 
 use super::{AnthropicSource, profile};
-use crate::env::set;
+use crate::env::{path, set};
 use crate::http::Http;
 use crate::kept::Kept;
 use crate::{Cached, IdentityTokenFile, ProcessEnv, StaticTokenProvider};
@@ -131,7 +131,7 @@ fn federation(env: &dyn SecretSource, clock: &Arc<dyn Clock>) -> Result<Federati
 
 /// The identity token's file, or else the identity token.
 pub(super) fn identity(env: &dyn SecretSource, clock: &Arc<dyn Clock>) -> Option<Box<dyn CredentialSource>> {
-    match (set(env, TOKEN_FILE), set(env, TOKEN)) {
+    match (path(env, TOKEN_FILE), set(env, TOKEN)) {
         (Some(path), _) => Some(Box::new(IdentityTokenFile::new(path, clock.clone()))),
         (None, Some(token)) => Some(Box::new(StaticTokenProvider::new(token.into()))),
         (None, None) => None,

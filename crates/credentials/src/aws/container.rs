@@ -1,6 +1,7 @@
 //! Keys for a container: ECS, and EKS Pod Identity.
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use portunus_auth_core::{Clock, CredentialError, CredentialSource, Issued, Secre
 use url::{Host, Url};
 
 use super::document::{keys, refusal};
-use crate::env::set;
+use crate::env::{path, set};
 use crate::file::read_token;
 use crate::http::Http;
 
@@ -27,7 +28,9 @@ const ECS: &str = "http://169.254.170.2";
 const PLAIN: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 /// Asks the container's credential service. A token file is read at every fetch.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the host only: on ECS, whoever knows the path gets the keys.
+#[derive(Clone)]
 pub struct ContainerSource {
     url: Url,
     authorization: Option<Authorization>,
@@ -35,7 +38,7 @@ pub struct ContainerSource {
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Authorization {
     Token(SecretString),
     File(PathBuf),
@@ -48,9 +51,15 @@ enum Misconfigured {
     #[error("`{FULL}` is not the URL of a host")]
     Address,
     #[error(
-        "`{FULL}` must be https, or lead to this machine, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]"
+        "`{FULL}` must be https without a user name, or lead to this machine, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]"
     )]
     InPlainText,
+}
+
+impl fmt::Debug for ContainerSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerSource").field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
 }
 
 impl From<Misconfigured> for CredentialError {
@@ -75,7 +84,7 @@ impl ContainerSource {
             (None, Some(url)) => allowed(&url)?,
             (None, None) => return Err(CredentialError::NotConfigured),
         };
-        let file = set(env, TOKEN_FILE).map(|file| Authorization::File(file.into()));
+        let file = path(env, TOKEN_FILE).map(Authorization::File);
         let authorization = file.or_else(|| set(env, TOKEN).map(|token| Authorization::Token(token.into())));
         Ok(Self { url, authorization, http: Http::for_metadata(), clock })
     }
@@ -96,7 +105,8 @@ fn allowed(url: &str) -> Result<Url, Misconfigured> {
     let url = Url::parse(url).map_err(|_| Misconfigured::Address)?;
     let host = url.host().map(|host: Host<&str>| host.to_string()).ok_or(Misconfigured::Address)?;
     let plain = url.scheme() == "http" && (is_loopback(&url) || PLAIN.contains(&host.as_str()));
-    if plain || url.scheme() == "https" { Ok(url) } else { Err(Misconfigured::InPlainText) }
+    let bare = url.username().is_empty() && url.password().is_none();
+    if bare && (plain || url.scheme() == "https") { Ok(url) } else { Err(Misconfigured::InPlainText) }
 }
 
 #[async_trait]

@@ -117,12 +117,14 @@ impl fmt::Debug for AwsProfileSource {
 #[async_trait]
 impl CredentialSource for AwsProfileSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
-        let provider = self.provider().await?;
-        let asked = tokio::time::timeout(LONGEST, provider.provide_credentials());
-        let found = asked.with_subscriber(Dispatch::none()).await;
+        let asked = async {
+            let provider = self.provider().await?;
+            Ok::<_, CredentialError>(provider.provide_credentials().await)
+        };
+        let found = tokio::time::timeout(LONGEST, asked).with_subscriber(Dispatch::none()).await;
         let unavailable =
             |why: ProfileError| CredentialError::Unavailable { retry_after: None, source: why.into() };
-        let keys = found.map_err(|_| unavailable(ProfileError::TooLate))?.map_err(|error| match error {
+        let keys = found.map_err(|_| unavailable(ProfileError::TooLate))??.map_err(|error| match error {
             CredentialsError::CredentialsNotLoaded(_) => CredentialError::NotConfigured,
             CredentialsError::InvalidConfiguration(_) => {
                 CredentialError::Invalid(ProfileError::Invalid.into())

@@ -88,6 +88,7 @@ impl Signer {
         now: SystemTime,
     ) -> Result<(), SignError> {
         let settings = SigningSettings::default();
+        let host = if headers.contains_key(HOST) { None } else { Some(host(uri)?) };
         for name in SET_BY_SIGNING {
             headers.remove(name);
         }
@@ -99,11 +100,8 @@ impl Signer {
             value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION.as_str());
             headers.insert(HeaderName::from_static(header.name()), value);
         }
-        if !headers.contains_key(HOST)
-            && let Some(authority) = uri.authority()
-        {
-            let host = HeaderValue::from_str(authority.as_str());
-            headers.insert(HOST, host.map_err(|error| SignError::Request(error.into()))?);
+        if let Some(host) = host {
+            headers.insert(HOST, host);
         }
         Ok(())
     }
@@ -128,6 +126,7 @@ impl Signer {
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(expires_in);
         let Parts { method, uri, headers, .. } = request;
+        host(uri)?;
         let signable = signable(method, uri, headers, body)?;
         let (_, added) = self.signed(settings, credential, signable, now)?.into_parts();
         let mut signed = Url::parse(&uri.to_string()).map_err(|error| SignError::Request(error.into()))?;
@@ -168,6 +167,17 @@ impl Signer {
             .map_err(|error| SignError::Request(error.into()))?;
         Ok(signed.into_parts().0)
     }
+}
+
+/// As it is signed and sent: without a user name, and without the port that the scheme implies.
+fn host(uri: &Uri) -> Result<HeaderValue, SignError> {
+    let authority = uri.authority().ok_or_else(|| SignError::Request("the URI has no host".into()))?;
+    let implied = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    let host = match authority.port_u16().filter(|port| *port != implied) {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    HeaderValue::try_from(host).map_err(|error| SignError::Request(error.into()))
 }
 
 fn signable<'a>(

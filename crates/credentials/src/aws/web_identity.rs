@@ -15,7 +15,7 @@ use portunus_auth_core::{
 use roxmltree::{Document, Node};
 use url::Url;
 
-use crate::env::set;
+use crate::env::{path, set};
 use crate::file::read_token;
 use crate::http::{Answer, Form, Http, allowed};
 use crate::{Cached, ProcessEnv};
@@ -25,13 +25,15 @@ pub(crate) const SESSION_NAME: &str = "portunus-session";
 /// Codes after which only a person can help: the role does not trust this identity, or the region is off.
 const REJECTED: [&str; 3] = ["AccessDenied", "MalformedPolicyDocument", "RegionDisabledException"];
 
-/// Codes that pass: STS could not reach the issuer of the token, or is busy. `InvalidIdentityToken` is
-/// one, because STS says so as well while it cannot fetch the issuer's keys.
-const PASSING: [&str; 4] =
-    ["IDPCommunicationError", "Throttling", "ThrottlingException", "InvalidIdentityToken"];
+/// Codes that pass: STS could not reach the issuer of the token, or is busy.
+const PASSING: [&str; 3] = ["IDPCommunicationError", "Throttling", "ThrottlingException"];
 
 /// The token in the file has been replaced meanwhile, or will be.
 const EXPIRED: &str = "ExpiredTokenException";
+
+/// Mostly a wrong audience or an unknown issuer; but STS says so as well while it cannot fetch the issuer's keys, so
+/// the exchange is tried once more.
+const INVALID_TOKEN: &str = "InvalidIdentityToken";
 
 /// Asks STS for a role's temporary keys. Reads the token's file at every exchange, because whoever put
 /// it there replaces it.
@@ -102,7 +104,7 @@ impl WebIdentitySource {
     /// # Errors
     /// `NotConfigured` if neither of the first two is set, `Invalid` if only one is, or an address is wrong.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
-        let (role, file) = match (set(env, "AWS_ROLE_ARN"), set(env, "AWS_WEB_IDENTITY_TOKEN_FILE")) {
+        let (role, file) = match (set(env, "AWS_ROLE_ARN"), path(env, "AWS_WEB_IDENTITY_TOKEN_FILE")) {
             (Some(role), Some(file)) => (role, file),
             (None, None) => return Err(CredentialError::NotConfigured),
             (None, _) => return Err(invalid(Misconfigured::Missing("AWS_ROLE_ARN"))),
@@ -219,7 +221,7 @@ fn refusal(answer: &Answer) -> Refused {
         |code: &String| code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
     let code = code.filter(looks_like_one);
     let is = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
-    let (rejected, passing, expired) = (is(&REJECTED), is(&PASSING), is(&[EXPIRED]));
+    let (rejected, passing, expired) = (is(&REJECTED), is(&PASSING), is(&[EXPIRED, INVALID_TOKEN]));
     let status = answer.status;
     let source = StsError { status, code };
     let busy = status.is_server_error() || matches!(status.as_u16(), 408 | 429);

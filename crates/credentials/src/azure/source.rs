@@ -12,7 +12,7 @@ use url::Url;
 
 use super::ClientCertificate;
 use crate::IssuerError;
-use crate::env::set;
+use crate::env::{path, set};
 use crate::file::read_token;
 use crate::http::{Form, Http, HttpError, allowed};
 
@@ -142,7 +142,7 @@ impl AzureAdSource {
             Some(secret) => Some(secret),
             None => certificate_file(env)?,
         };
-        let proof = proof.or_else(|| Some(Proof::TokenFile(set(env, "AZURE_FEDERATED_TOKEN_FILE")?.into())));
+        let proof = proof.or_else(|| Some(Proof::TokenFile(path(env, "AZURE_FEDERATED_TOKEN_FILE")?)));
         let (tenant, client_id, proof) = match (tenant, client_id, proof) {
             (Some(tenant), Some(client_id), Some(proof)) => (tenant, client_id, proof),
             // A client id alone may be that of the machine's identity.
@@ -246,13 +246,13 @@ impl AzureAdSource {
 }
 
 fn certificate_file(env: &dyn SecretSource) -> Result<Option<Proof>, Misconfigured> {
-    let Some(path) = set(env, "AZURE_CLIENT_CERTIFICATE_PATH") else { return Ok(None) };
+    let Some(file) = path(env, "AZURE_CLIENT_CERTIFICATE_PATH") else { return Ok(None) };
     if set(env, "AZURE_CLIENT_CERTIFICATE_PASSWORD").is_some() {
         return Err(Misconfigured::Password);
     }
     let sends_chain = set(env, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
     let sends_chain = sends_chain.is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true"));
-    Ok(Some(Proof::CertificateFile { path: path.into(), key: None, sends_chain }))
+    Ok(Some(Proof::CertificateFile { path: file, key: None, sends_chain }))
 }
 
 fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialError {

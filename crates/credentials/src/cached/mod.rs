@@ -17,6 +17,10 @@ use self::failure::{Failure, retell};
 use self::held::{Held, Moment};
 use crate::sync::{ArcSwapOption, Handle, Mutex, MutexGuard, TryCurrentError, watch};
 
+/// A fetch that runs longer is given up: callers begin another. Every source of this crate ends sooner, unless the
+/// operating system keeps it from reading a file.
+const LONGEST_FETCH: Duration = Duration::from_secs(180);
+
 /// When a [`Cached`] refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshPolicy {
@@ -26,9 +30,11 @@ pub struct RefreshPolicy {
     /// While the held credential works, it is not replaced sooner than this after it was fetched; and
     /// refusals by the upstream lead to at most one fetch in this time. 10 seconds.
     pub min_refetch: Duration,
-    /// So long a failure is remembered when the issuer did not say how long to wait. 5 seconds.
+    /// So long a failure is remembered when the issuer did not say how long to wait; twice as long after each
+    /// further refusal in a row. 5 seconds.
     pub cool_down: Duration,
-    /// The longest wait that an issuer's `Retry-After` can impose; the shortest is a second. 1 minute.
+    /// The longest wait, also where an issuer's `Retry-After` asks for more; the shortest that it can ask for is
+    /// a second. 1 minute.
     pub longest_cool_down: Duration,
 }
 
@@ -78,10 +84,18 @@ struct Shared<S> {
 /// What is decided in one step, under a lock that is never held across an await.
 #[derive(Default)]
 struct Desk {
-    flight: Option<watch::Receiver<Landing>>,
+    flight: Option<Flight>,
+    /// How many fetches in a row were refused for a reason that a person has to mend.
+    refused: u32,
     failure: Option<Failure>,
     /// Until then (monotonic) a refusal by the upstream drops nothing.
     no_drop_before: Duration,
+}
+
+/// A fetch that runs since `begun` (monotonic).
+struct Flight {
+    landing: watch::Receiver<Landing>,
+    begun: Duration,
 }
 
 /// What a running fetch came to; `None` while it runs.
@@ -224,26 +238,32 @@ impl<S: CredentialSource> Shared<S> {
         now: Duration,
     ) -> Result<watch::Receiver<Landing>, CredentialError> {
         // A channel whose other end is gone belongs to a fetch that crashed, or whose runtime did.
-        if let Some(flight) = desk.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
-            return Ok(flight.clone());
+        let runs = |flight: &&Flight| {
+            flight.landing.has_changed().is_ok() && now.saturating_sub(flight.begun) < LONGEST_FETCH
+        };
+        if let Some(flight) = desk.flight.as_ref().filter(runs) {
+            return Ok(flight.landing.clone());
         }
         if let Some(failure) = desk.failure.as_ref().filter(|failure| now < failure.until) {
             return Err(failure.told(now));
         }
         let runtime = Handle::try_current().map_err(Unserved::NoRuntime)?;
         let (landing, flight) = watch::channel(None);
-        desk.flight = Some(flight.clone());
-        runtime.spawn(self.clone().refresh(landing).in_current_span());
+        desk.flight = Some(Flight { landing: flight.clone(), begun: now });
+        runtime.spawn(self.clone().refresh(landing, now).in_current_span());
         Ok(flight)
     }
 
-    async fn refresh(self: Arc<Self>, landing: watch::Sender<Landing>) {
+    async fn refresh(self: Arc<Self>, landing: watch::Sender<Landing>, begun: Duration) {
         let asked = Moment::of(&*self.clock);
         let fetched = self.source.fetch().await;
         let got = Moment::of(&*self.clock);
         let landed = {
             let mut desk = self.desk();
-            desk.flight = None;
+            // One that was given up may land after its successor has begun.
+            if desk.flight.as_ref().is_some_and(|flight| flight.begun == begun) {
+                desk.flight = None;
+            }
             self.settle(&mut desk, fetched.and_then(|issued| self.accept(issued, asked, got)), got.steady)
         };
         match &landed {
@@ -271,21 +291,30 @@ impl<S: CredentialSource> Shared<S> {
             Ok(held) => {
                 let credential = held.credential.clone();
                 self.held.store(Some(Arc::new(held)));
+                desk.refused = 0;
                 Ok(credential)
             }
             Err(error) => {
                 let error = Arc::new(error);
-                let until = now.saturating_add(self.cool_down(&error));
+                let final_so_far =
+                    matches!(*error, CredentialError::Rejected(_) | CredentialError::Invalid(_));
+                let until = now.saturating_add(self.cool_down(&error, desk.refused));
+                desk.refused = if final_so_far { desk.refused.saturating_add(1) } else { 0 };
                 desk.failure = Some(Failure { error: error.clone(), until });
                 Err(error)
             }
         }
     }
 
-    fn cool_down(&self, error: &CredentialError) -> Duration {
+    /// Twice as long after each refusal in a row, because asking again does not mend it.
+    fn cool_down(&self, error: &CredentialError, refused: u32) -> Duration {
         match error {
             CredentialError::Unavailable { retry_after: Some(asked), .. } => {
                 (*asked).min(self.policy.longest_cool_down).max(Duration::from_secs(1))
+            }
+            CredentialError::Rejected(_) | CredentialError::Invalid(_) => {
+                let longest = self.policy.longest_cool_down.max(self.policy.cool_down);
+                self.policy.cool_down.saturating_mul(1 << refused.min(16)).min(longest)
             }
             _ => self.policy.cool_down,
         }

@@ -1,11 +1,14 @@
 //! A program's output in a configuration.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 /// The credential that a program prints: `CommandSource`. Needs the feature `command`.
-#[derive(Clone, Debug, Deserialize)]
+///
+/// `Debug` shows the program only: somebody may have put a secret into an argument.
+#[derive(Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CommandConfig {
@@ -16,6 +19,12 @@ pub struct CommandConfig {
     pub args: Vec<String>,
     /// After so many seconds it is killed. 30 by default.
     pub timeout_seconds: Option<u64>,
+}
+
+impl fmt::Debug for CommandConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandConfig").field("program", &self.program).finish_non_exhaustive()
+    }
 }
 
 #[cfg(feature = "command")]

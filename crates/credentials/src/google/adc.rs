@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Way;
 use super::metadata::Metadata;
 use super::misconfigured::Misconfigured;
-use crate::env::set;
+use crate::env::{path, set};
 
 const EXPLICIT: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 const WELL_KNOWN: &str = "application_default_credentials.json";
@@ -23,8 +23,8 @@ pub(super) struct Found {
 
 /// The file that a variable names; else the one that `gcloud` keeps; else the metadata server.
 pub(super) fn find(env: &dyn SecretSource) -> Result<Found, Misconfigured> {
-    if let Some(path) = set(env, EXPLICIT) {
-        return read(Path::new(&path), env);
+    if let Some(path) = path(env, EXPLICIT) {
+        return read(&path, env);
     }
     if let Some(path) = well_known(env) {
         match read(&path, env) {

@@ -1,11 +1,18 @@
 //! Which addresses may be asked, and with which client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use portunus_auth_core::endpoint::{is_loopback, is_protected};
 use url::{Host, Url};
 
 use super::HttpError;
+
+/// EC2's, EKS's and Google's metadata services on IPv6. Other unique local addresses are of some network.
+const HOSTS_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+];
 
 /// Where a URL leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +58,7 @@ fn reach(url: &Url) -> Reach {
     };
     match address {
         IpAddr::V4(v4) if v4.is_link_local() => Reach::Metadata,
-        // EC2's addresses on IPv6 are fd00:ec2::254 and fd00:ec2::23, Google's is fd20:ce::254.
-        IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() => Reach::Metadata,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() || HOSTS_V6.contains(&v6) => Reach::Metadata,
         _ => Reach::Outside,
     }
 }
@@ -102,6 +108,7 @@ mod tests {
         }
         for text in [
             "http://10.0.0.1/",
+            "http://[fd00::1]/",
             "http://example.com/",
             "http://metadata.google.internal.example.com/",
             "http://169.254.169.254.example.com/",

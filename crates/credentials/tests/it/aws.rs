@@ -288,3 +288,23 @@ fn sts_is_asked_in_its_region_and_partition() {
     let own = own.with_endpoint("https://vpce-1.sts.example/".parse().unwrap());
     assert_eq!(own.url().unwrap().as_str(), "https://vpce-1.sts.example/");
 }
+
+#[test]
+fn what_leads_to_keys_and_what_was_put_in_place_of_a_path_are_not_shown() {
+    let env = Env::of(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/canary-1")]);
+    let source = ContainerSource::from_secrets(&env, clock()).unwrap();
+    assert!(!format!("{source:?}").contains("canary"));
+    let with_password = Env::of(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "https://u:canary@example.com/")]);
+    assert!(matches!(
+        ContainerSource::from_secrets(&with_password, clock()),
+        Err(CredentialError::Invalid(_))
+    ));
+    for secret in ["eyJhbGciOiJub25lIn0.canary.x", "{\"private_key\": \"canary\"}", "-----BEGIN\ncanary"] {
+        let env = Env::of(&[("AWS_ROLE_ARN", "arn"), ("AWS_WEB_IDENTITY_TOKEN_FILE", secret)]);
+        let source = WebIdentitySource::from_secrets(&env, clock()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(source.fetch()).unwrap_err();
+        let all = format!("{source:?} {}", everything(&error));
+        assert!(!all.contains("canary") && all.contains("holds no path"), "{all}");
+    }
+}

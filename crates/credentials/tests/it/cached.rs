@@ -148,22 +148,22 @@ async fn a_failing_issuer_is_asked_once_per_cool_down_and_everybody_gets_its_err
 
 #[tokio::test]
 async fn every_kind_of_failure_is_remembered_as_that_kind() {
-    let f = fixture();
     type Is = fn(&CredentialError) -> bool;
     let kinds: [(CredentialError, Is); 3] = [
         (CredentialError::NotConfigured, |e| matches!(e, CredentialError::NotConfigured)),
         (CredentialError::Invalid("i".into()), |e| matches!(e, CredentialError::Invalid(_))),
         (CredentialError::Rejected("r".into()), |e| matches!(e, CredentialError::Rejected(_))),
     ];
-    for (i, (error, is)) in kinds.into_iter().enumerate() {
+    for (error, is) in kinds {
+        let f = fixture();
         f.source.then(Step::Fail(error));
         assert!(is(&f.error().await), "as one who waited");
         f.clock.advance(Duration::from_millis(4_999));
         assert!(is(&f.error().await), "as one who came later");
-        assert_eq!(f.source.fetches(), i + 1);
+        assert_eq!(f.source.fetches(), 1);
         f.clock.advance(Duration::from_millis(1));
+        f.token().await;
     }
-    f.token().await;
 }
 
 #[tokio::test]
@@ -559,4 +559,51 @@ proptest! {
         let passed = (clock.monotonic() - start).as_secs() as usize;
         prop_assert!(source.fetches() <= passed + 1);
     }
+}
+
+#[tokio::test]
+async fn a_refusal_is_asked_about_less_and_less_often() {
+    let clock = clock();
+    let source = Source::new(&clock);
+    for _ in 0..7 {
+        source.then(Step::Fail(CredentialError::Rejected("no".into())));
+    }
+    let cached = Cached::new(source.clone(), clock.clone());
+    for (n, pause) in [5, 10, 20, 40, 60, 60].into_iter().enumerate() {
+        cached.resolve().await.unwrap_err();
+        clock.advance(seconds(pause) - Duration::from_millis(1));
+        cached.resolve().await.unwrap_err();
+        assert_eq!(source.fetches(), n + 1, "after {pause} s");
+        clock.advance(Duration::from_millis(1));
+    }
+    source.clear();
+    cached.resolve().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fetch_that_hangs_is_given_up_and_may_land_late() {
+    let clock = clock();
+    let source = Source::new(&clock);
+    let cached = Cached::new(source.clone(), clock.clone());
+    source.hold();
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.resolve().await }
+    });
+    while source.fetches() < 1 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(seconds(180));
+    let second = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.resolve().await }
+    });
+    while source.fetches() < 2 {
+        tokio::task::yield_now().await;
+    }
+    source.let_one_go();
+    source.let_one_go();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(source.fetches(), 2);
 }

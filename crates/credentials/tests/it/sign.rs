@@ -129,6 +129,30 @@ mod vectors {
     }
 }
 
+fn keys() -> Credential {
+    Credential::AwsCredentials {
+        access_key_id: SecretString::from("AKIDEXAMPLE"),
+        secret_access_key: SecretString::from("canary-secret"),
+        session_token: None,
+    }
+}
+
+#[test]
+fn the_host_is_signed_as_it_is_sent() {
+    let (signer, hash) = (Signer::new("us-east-1", "bedrock"), PayloadHash::of(b"{}"));
+    let signed = |uri: &'static str| {
+        let mut headers = HeaderMap::new();
+        let uri = Uri::from_static(uri);
+        let done = signer.sign(&keys(), &Method::POST, &uri, &mut headers, &hash, SystemTime::UNIX_EPOCH);
+        done.map(|()| (headers["host"].clone(), headers["authorization"].clone()))
+    };
+    let plain = signed("https://bedrock.example/x").unwrap();
+    assert_eq!(plain.0, "bedrock.example");
+    assert_eq!(signed("https://bedrock.example:443/x").unwrap(), plain);
+    assert_eq!(signed("http://bedrock.example:8080/x").unwrap().0, "bedrock.example:8080");
+    assert!(matches!(signed("/x"), Err(SignError::Request(_))));
+}
+
 #[test]
 fn only_aws_credentials_sign_and_what_they_set_is_marked_as_secret() {
     let mut headers = HeaderMap::new();

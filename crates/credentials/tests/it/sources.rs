@@ -118,3 +118,14 @@ async fn a_static_token_can_end_a_chain() {
     let chain = Chain::first("none", not_configured()).then("last", StaticTokenProvider::new("t".into()));
     assert_eq!(text(&chain.fetch().await.unwrap().credential), "t");
 }
+
+#[tokio::test]
+async fn a_chain_within_a_chain_is_passed_over_when_nothing_of_it_is_configured() {
+    let unset = || EnvSource::new("UNSET", Arc::new(Env::default()));
+    let inner = || Chain::first("a", unset()).then("b", unset());
+    let chain = Chain::first("inner", inner()).then("fixed", StaticTokenProvider::new("token".into()));
+    let issued = chain.fetch().await.unwrap();
+    assert_eq!((text(&issued.credential), issued.source.as_deref()), ("token", Some("fixed")));
+    let error = Chain::first("inner", inner()).then("c", unset()).fetch().await.unwrap_err();
+    assert!(everything(&error).contains("tried: inner/a, inner/b, c"), "{error:?}");
+}

@@ -89,8 +89,10 @@ async fn each_refusal_says_what_can_be_done() {
     let error = f.provider("arn:aws:iam::123456789012:role/Other").resolve().await.unwrap_err();
     assert!(matches!(error, CredentialError::Rejected(_)), "{error:?}");
     f.write("another-canary");
+    let before = f.cloud.count("/");
     let error = f.provider(ROLE).resolve().await.unwrap_err();
-    assert!(matches!(error, CredentialError::Unavailable { .. }), "{error:?}");
+    assert!(matches!(error, CredentialError::Rejected(_)), "{error:?}");
+    assert_eq!(f.cloud.count("/"), before + 2, "STS says so as well while it cannot fetch the issuer's keys");
     assert!(!everything(&error).contains("canary"));
     f.write(TOKEN);
     for fault in [Fault::status(503), Fault::status(429), Fault::Malformed, Fault::Oversized] {

@@ -140,7 +140,8 @@ impl AzureManagedIdentitySource {
         if self.may_be_absent && !self.answered.load(Ordering::Relaxed) {
             match request().send(now).await {
                 Err(error) if nobody_there(&error) => return Err(CredentialError::NotConfigured),
-                _ => self.answered.store(true, Ordering::Relaxed),
+                Err(error) => return Err(error),
+                Ok(_) => {}
             }
         }
         match &self.host {
@@ -156,9 +157,13 @@ impl CredentialSource for AzureManagedIdentitySource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
         let (url, now) = (self.host.url(&self.scope, self.id.as_ref()), self.clock.now());
         let answer = self.ask(&url, now).await?;
-        if self.may_be_absent && self.id.is_none() && reply::says_that_there_is_none(&answer) {
+        let was_there = self.answered.load(Ordering::Relaxed);
+        let may_be_absent = self.may_be_absent && self.id.is_none() && !was_there;
+        if may_be_absent && reply::says_that_there_is_none(&answer) {
             return Err(CredentialError::NotConfigured);
         }
-        reply::issued(&answer, &self.host, self.id.as_ref(), now)
+        let issued = reply::issued(&answer, &self.host, self.id.as_ref(), now)?;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(issued)
     }
 }
