@@ -88,7 +88,12 @@ pub(crate) fn set(environment: &dyn SecretSource, variable: &str) -> Option<Stri
 
 /// The path in a variable. A secret that somebody put there instead of its file's path is not taken along: errors
 /// name the files that cannot be read.
-#[cfg(feature = "http")]
+#[cfg(any(
+    feature = "anthropic-auth",
+    feature = "azure-auth",
+    feature = "bedrock-auth",
+    feature = "vertex-auth"
+))]
 pub(crate) fn path(environment: &dyn SecretSource, variable: &str) -> Option<std::path::PathBuf> {
     let text = set(environment, variable)?;
     let is_no_path = text.len() > 1_024 || text.starts_with("eyJ") || text.contains(['{', '\n', '\r']);
