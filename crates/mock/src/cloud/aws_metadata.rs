@@ -5,7 +5,8 @@
 //!   <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
@@ -50,6 +51,52 @@ impl InstanceRole {
     }
 }
 
+/// So long before the end of its keys an instance has new ones; until then it hands out the same again.
+const RENEWED_BEFORE_END: Duration = Duration::from_secs(300);
+
+/// What an instance's metadata service remembers.
+#[derive(Debug, Default)]
+pub(super) struct Served(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// When each session ends, by its number; none is known any more after they were forgotten.
+    sessions: Vec<SystemTime>,
+    /// The number and the end of the keys that are handed out.
+    keys: Option<(u64, SystemTime)>,
+}
+
+impl Served {
+    pub(super) fn forget_sessions(&self) {
+        self.with(|memory| memory.sessions.fill(SystemTime::UNIX_EPOCH));
+    }
+
+    fn open(&self, end: SystemTime) -> usize {
+        self.with(|memory| {
+            memory.sessions.push(end);
+            memory.sessions.len()
+        })
+    }
+
+    fn knows(&self, token: &str, now: SystemTime) -> bool {
+        let number = token.strip_prefix("imds-mock-token-").and_then(|text| text.parse::<usize>().ok());
+        let index = number.and_then(|number| number.checked_sub(1));
+        index.is_some_and(|index| self.with(|m| m.sessions.get(index).is_some_and(|end| now < *end)))
+    }
+
+    /// The keys of before, or new ones.
+    fn keys(&self, now: SystemTime, new: impl FnOnce() -> (u64, SystemTime)) -> (u64, SystemTime) {
+        self.with(|memory| match memory.keys {
+            Some(keys) if now + RENEWED_BEFORE_END < keys.1 => keys,
+            _ => *memory.keys.insert(new()),
+        })
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&mut Memory) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The answer, if one of the services has that path.
 pub(super) fn answer(cloud: &Cloud, request: &Recorded) -> Option<Answer> {
     if let Some(role) = cloud.containers.iter().find(|role| role.path == request.path()) {
@@ -80,19 +127,28 @@ fn session(cloud: &Cloud, request: &Recorded) -> Answer {
     if request.method() != Method::PUT || request.header("x-forwarded-for").is_some() {
         return refused(StatusCode::FORBIDDEN, "Forbidden");
     }
+    let bare = request.body().is_empty() && request.query().is_none() && request.header(TOKEN).is_none();
     match ttl {
-        Some(1..=21_600) => plain(&format!("imds-mock-token-{}", next(&cloud.sessions))),
+        Some(ttl @ 1..=21_600) if bare => {
+            let end = cloud.desk.clock.now() + Duration::from_secs(ttl.into());
+            let mut answer = plain(&format!("imds-mock-token-{}", cloud.served_keys.open(end)));
+            answer.headers_mut().insert(TTL, ttl.into());
+            answer
+        }
         _ => refused(StatusCode::BAD_REQUEST, "BadRequest"),
     }
 }
 
 fn keys_of(cloud: &Cloud, role: &str, asked: &str, request: &Recorded) -> Answer {
-    let given = request.header(TOKEN).and_then(|token| token.strip_prefix("imds-mock-token-")?.parse().ok());
-    let known = given.is_some_and(|n: u64| (1..=cloud.sessions.load(Ordering::Relaxed)).contains(&n));
+    let now = cloud.desk.clock.now();
+    let known = request.header(TOKEN).is_some_and(|token| cloud.served_keys.knows(token, now));
     if request.method() != Method::GET || !known {
         return refused(StatusCode::UNAUTHORIZED, "Unauthorized");
     }
     match asked {
+        _ if request.query().is_some() || !request.body().is_empty() => {
+            refused(StatusCode::BAD_REQUEST, "BadRequest")
+        }
         _ if role.is_empty() => refused(StatusCode::NOT_FOUND, "NotFound"),
         "" => plain(role),
         asked if asked == role => document(cloud, true),
@@ -101,9 +157,10 @@ fn keys_of(cloud: &Cloud, role: &str, asked: &str, request: &Recorded) -> Answer
 }
 
 fn document(cloud: &Cloud, is_instance: bool) -> Answer {
-    let n = next(&cloud.tokens);
     let now = cloud.desk.clock.now();
-    let end = now + Duration::from_secs(cloud.lifetime.load(Ordering::Relaxed));
+    let lifetime = Duration::from_secs(cloud.lifetime.load(Ordering::Relaxed));
+    let new = || (next(&cloud.tokens), now + lifetime);
+    let (n, end) = if is_instance { cloud.served_keys.keys(now, new) } else { new() };
     let mut keys = serde_json::json!({
         "AccessKeyId": format!("ASIAMOCK{n:08}"),
         "SecretAccessKey": format!("metadata-mock-secret-{n}"),

@@ -162,7 +162,7 @@ impl CloudBuilder {
             federation_rules: self.federation_rules,
             openai: self.openai,
             job: self.job,
-            sessions: AtomicU64::new(0),
+            served_keys: aws_metadata::Served::default(),
             lifetime: AtomicU64::new(LIFETIME.as_secs()),
             tokens: AtomicU64::new(0),
             traces: AtomicU64::new(0),
@@ -191,8 +191,8 @@ struct Cloud {
     federation_rules: Vec<FederationRule>,
     openai: Vec<OpenAiMapping>,
     job: Option<GitHubJob>,
-    /// Of the instance's metadata service.
-    sessions: AtomicU64,
+    /// By the instance's metadata service.
+    served_keys: aws_metadata::Served,
     /// In seconds.
     lifetime: AtomicU64,
     tokens: AtomicU64,
@@ -268,6 +268,11 @@ impl MockCloud {
     /// How long the tokens and keys live that are issued from now on, in whole seconds.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
         self.cloud.lifetime.store(lifetime.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Ends all sessions with the instance's metadata service, as its restart does.
+    pub fn end_instance_sessions(&self) {
+        self.cloud.served_keys.forget_sessions();
     }
 
     /// Lets the next requests, whatever they ask, fail that way; queued behind earlier faults.

@@ -39,14 +39,21 @@ const FIELDS: [&str; 6] =
 /// `POST /`.
 pub(super) fn assume_role(cloud: &Cloud, request: &Recorded) -> Answer {
     match check(&cloud.sts, request) {
-        Ok((arn, session)) => issued(cloud, &arn, &session),
+        Ok(Asked { arn, session, seconds }) => issued(cloud, &arn, &session, seconds),
         Err((status, code, says)) => refused(cloud, status, code, says),
     }
 }
 
 type Problem = (StatusCode, &'static str, &'static str);
 
-fn check(roles: &[StsRole], request: &Recorded) -> Result<(String, String), Problem> {
+struct Asked {
+    arn: String,
+    session: String,
+    /// How long the keys are to live, if the request says so.
+    seconds: Option<u64>,
+}
+
+fn check(roles: &[StsRole], request: &Recorded) -> Result<Asked, Problem> {
     let wrong = |says| (StatusCode::BAD_REQUEST, "ValidationError", says);
     if request.method() != Method::POST {
         return Err(wrong("POST is expected."));
@@ -67,11 +74,17 @@ fn check(roles: &[StsRole], request: &Recorded) -> Result<(String, String), Prob
     if !(2..=64).contains(&session.len()) || !session.chars().all(good) {
         return Err(wrong("RoleSessionName does not satisfy its pattern."));
     }
+    let seconds = form.get("DurationSeconds").map(|text| text.parse().ok());
+    let seconds = match seconds {
+        Some(Some(seconds @ 900..=43_200)) => Some(seconds),
+        None => None,
+        Some(_) => return Err(wrong("DurationSeconds must be 900 to 43200.")),
+    };
     let denied =
         (StatusCode::FORBIDDEN, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity");
     let role = roles.iter().find(|role| role.arn == arn).ok_or(denied)?;
     if token == role.token.expose() {
-        Ok((arn.to_owned(), session.to_owned()))
+        Ok(Asked { arn: arn.to_owned(), session: session.to_owned(), seconds })
     } else if token.starts_with("expired") {
         Err((StatusCode::BAD_REQUEST, "ExpiredTokenException", "Token expired"))
     } else {
@@ -79,9 +92,10 @@ fn check(roles: &[StsRole], request: &Recorded) -> Result<(String, String), Prob
     }
 }
 
-fn issued(cloud: &Cloud, arn: &str, session: &str) -> Answer {
+fn issued(cloud: &Cloud, arn: &str, session: &str, seconds: Option<u64>) -> Answer {
     let n = next(&cloud.tokens);
-    let end = cloud.desk.clock.now() + Duration::from_secs(cloud.lifetime.load(Ordering::Relaxed));
+    let seconds = seconds.unwrap_or_else(|| cloud.lifetime.load(Ordering::Relaxed));
+    let end = cloud.desk.clock.now() + Duration::from_secs(seconds);
     let end = humantime::format_rfc3339_seconds(end);
     let account = arn.split(':').nth(4).unwrap_or_default();
     let role = arn.rsplit('/').next().unwrap_or_default();
