@@ -18,6 +18,11 @@ impl StaticTokenProvider {
         Self(Arc::new(Credential::BearerToken(token)))
     }
 
+    #[cfg(feature = "bedrock-auth")]
+    pub(crate) fn of(credential: Credential) -> Self {
+        Self(Arc::new(credential))
+    }
+
     /// A key in a header of the vendor's own, such as `x-api-key`.
     pub fn api_key(header: HeaderName, key: SecretString) -> Self {
         Self(Arc::new(Credential::ApiKey { header, value: key }))

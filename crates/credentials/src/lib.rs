@@ -39,9 +39,9 @@ pub use anthropic::{AnthropicCredentialProvider, AnthropicRefusal, AnthropicSour
 pub use apply::{ApplyError, apply};
 #[cfg(feature = "bedrock-auth")]
 pub use aws::{
-    AwsCredentialProvider, AwsKeysSource, BedrockApiKeySource, ContainerSource, InstanceMetadataSource,
-    MetadataError, PayloadHash, SignError, Signer, StsError, WebIdentityCredentialProvider,
-    WebIdentitySource,
+    AwsCredentialProvider, AwsKeysSource, BedrockApiKeySource, BedrockMintedKeySource, ContainerSource,
+    InstanceMetadataSource, MetadataError, PayloadHash, SignError, Signer, StsError,
+    WebIdentityCredentialProvider, WebIdentitySource,
 };
 #[cfg(feature = "aws-chain")]
 pub use aws::{AwsProfileSource, ProfileError};

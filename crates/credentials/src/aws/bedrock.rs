@@ -9,12 +9,16 @@ use crate::env::set;
 
 /// An API key of Amazon Bedrock.
 #[derive(Clone, Debug)]
-pub struct BedrockApiKeySource(SecretString);
+pub struct BedrockApiKeySource(Credential);
 
 impl BedrockApiKeySource {
     /// This key.
     pub fn new(key: SecretString) -> Self {
-        Self(key)
+        Self(Credential::BearerToken(key))
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.0
     }
 
     /// `AWS_BEARER_TOKEN_BEDROCK`.
@@ -31,6 +35,6 @@ impl BedrockApiKeySource {
 #[async_trait]
 impl CredentialSource for BedrockApiKeySource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
-        Ok(Issued::new(Credential::BearerToken(self.0.clone()), None).from_source("Bedrock API key"))
+        Ok(Issued::new(self.0.clone(), None).from_source("Bedrock API key"))
     }
 }

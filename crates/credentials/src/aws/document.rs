@@ -50,7 +50,7 @@ pub(crate) fn keys(answer: &Answer) -> Result<Issued, CredentialError> {
         let session_token = Some(token);
         let credential = Credential::AwsCredentials { access_key_id, secret_access_key, session_token };
         let mut issued = whole.then(|| Issued::new(credential, expires_at))?;
-        issued.subject = role_arn;
+        issued.subject = role_arn.as_deref().and_then(arn_in);
         Some(issued)
     });
     found.ok_or_else(|| match code(answer) {
@@ -60,6 +60,14 @@ pub(crate) fn keys(answer: &Answer) -> Result<Issued, CredentialError> {
         }
         None => unavailable(answer.retry_after(), NotKeys),
     })
+}
+
+/// The text, if it is an ARN: whatever else stands in its place is not repeated.
+pub(super) fn arn_in(text: &str) -> Option<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_/:".contains(c);
+    let text = text.trim();
+    let is_arn = text.starts_with("arn:") && text.len() <= 2_048 && text.chars().all(good);
+    is_arn.then(|| text.to_owned())
 }
 
 fn unavailable(retry_after: Option<Duration>, source: NotKeys) -> CredentialError {

@@ -25,6 +25,10 @@ impl AwsKeysSource {
         Self(Credential::AwsCredentials { access_key_id: id, secret_access_key: secret, session_token })
     }
 
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.0
+    }
+
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` (or, as older tools call it, `SECRET_ACCESS_KEY`) and
     /// `AWS_SESSION_TOKEN`. A blank variable counts as unset.
     ///

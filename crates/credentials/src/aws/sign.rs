@@ -122,6 +122,18 @@ impl Signer {
         expires_in: Duration,
         now: SystemTime,
     ) -> Result<SecretString, SignError> {
+        let signed = self.presigned(credential, request, body, expires_in, now)?;
+        Ok(SecretString::from(String::from(signed)))
+    }
+
+    pub(super) fn presigned(
+        &self,
+        credential: &Credential,
+        request: &Parts,
+        body: &PayloadHash,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<Url, SignError> {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(expires_in);
@@ -137,7 +149,7 @@ impl Signer {
             let _ = write!(query, "{separator}{name}={}", encoded.replace('+', "%20"));
         }
         signed.set_query(Some(&query));
-        Ok(SecretString::from(String::from(signed)))
+        Ok(signed)
     }
 
     /// The headers and the query parameters that the signature adds.

@@ -3,37 +3,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use ::http::StatusCode;
 use ::http::header::ACCEPT;
 use async_trait::async_trait;
-use portunus_auth_core::secret::SecretString;
-use portunus_auth_core::{
-    Clock, Credential, CredentialError, CredentialSource, Issued, SecretSource, SystemClock,
-};
-use roxmltree::{Document, Node};
+use portunus_auth_core::{Clock, CredentialError, CredentialSource, Issued, SecretSource, SystemClock};
 use url::Url;
 
+use super::sts::{Refused, host, issued};
 use crate::env::{path, set};
 use crate::file::read_token;
-use crate::http::{Answer, Form, Http, allowed};
+use crate::http::{Form, Http, allowed};
 use crate::{Cached, ProcessEnv};
 
 pub(crate) const SESSION_NAME: &str = "portunus-session";
 
-/// Codes after which only a person can help: the role does not trust this identity, or the region is off.
-const REJECTED: [&str; 3] = ["AccessDenied", "MalformedPolicyDocument", "RegionDisabledException"];
-
-/// Codes that pass: STS could not reach the issuer of the token, or is busy.
-const PASSING: [&str; 3] = ["IDPCommunicationError", "Throttling", "ThrottlingException"];
-
-/// The token in the file has been replaced meanwhile, or will be.
-const EXPIRED: &str = "ExpiredTokenException";
-
-/// Mostly a wrong audience or an unknown issuer; but STS says so as well while it cannot fetch the issuer's keys, so
-/// the exchange is tried once more.
-const INVALID_TOKEN: &str = "InvalidIdentityToken";
+/// A session lasts an hour unless more is asked for, and the role allows it.
+const SHORTEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_secs(43_200);
 
 /// Asks STS for a role's temporary keys. Reads the token's file at every exchange, because whoever put
 /// it there replaces it.
@@ -44,20 +31,11 @@ pub struct WebIdentitySource {
     session_name: String,
     region: String,
     fips: bool,
+    dual_stack: bool,
+    duration: Option<Duration>,
     endpoint: Option<Url>,
     http: Http,
     clock: Arc<dyn Clock>,
-}
-
-/// What STS answered instead of keys: the status and its code, never its text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("STS answered {}{}", status.as_u16(), code.as_ref().map(|code| format!(" {code}")).unwrap_or_default())]
-#[non_exhaustive]
-pub struct StsError {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The error's code, such as `AccessDenied`, if it looks like one.
-    pub code: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +46,13 @@ enum Misconfigured {
     Region,
     #[error("STS's address is not a URL")]
     Endpoint,
+    #[error(
+        "an address of STS of one's own is not known to be a FIPS or dual-stack one; set one or the other"
+    )]
+    Elsewhere,
+    #[error("a session lasts between {SHORTEST:?} and {LONGEST:?}")]
+    Duration,
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("STS's answer does not hold temporary keys")]
-struct NotKeys;
 
 impl WebIdentitySource {
     /// For a role, with the token in that file. Whatever is wrong with the region,
@@ -90,6 +70,8 @@ impl WebIdentitySource {
             session_name: session_name.into(),
             region: region.into(),
             fips: false,
+            dual_stack: false,
+            duration: None,
             endpoint: None,
             http: Http::default(),
             clock,
@@ -99,7 +81,8 @@ impl WebIdentitySource {
     /// As these variables say: `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`; `AWS_ROLE_SESSION_NAME`
     /// if it is not to be `portunus-session`; the region in `AWS_REGION`, then `AWS_DEFAULT_REGION`, then
     /// `us-east-1`; STS's address in `AWS_ENDPOINT_URL_STS`, then `AWS_ENDPOINT_URL`, if it is not the
-    /// region's own, and that with `AWS_USE_FIPS_ENDPOINT=true`. A blank variable counts as unset.
+    /// region's own, and of those `AWS_USE_FIPS_ENDPOINT=true` and `AWS_USE_DUALSTACK_ENDPOINT=true` choose
+    /// another one. A blank variable counts as unset.
     ///
     /// # Errors
     /// `NotConfigured` if neither of the first two is set, `Invalid` if only one is, or an address is wrong.
@@ -114,7 +97,9 @@ impl WebIdentitySource {
         let region = set(env, "AWS_REGION").or_else(|| set(env, "AWS_DEFAULT_REGION"));
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         let mut source = WebIdentitySource::new(role, file, session, region, clock);
-        source.fips = set(env, "AWS_USE_FIPS_ENDPOINT").is_some_and(|fips| fips.eq_ignore_ascii_case("true"));
+        let is_true = |name| set(env, name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        source.fips = is_true("AWS_USE_FIPS_ENDPOINT");
+        source.dual_stack = is_true("AWS_USE_DUALSTACK_ENDPOINT");
         if let Some(endpoint) = set(env, "AWS_ENDPOINT_URL_STS").or_else(|| set(env, "AWS_ENDPOINT_URL")) {
             source.endpoint = Some(Url::parse(&endpoint).map_err(|_| invalid(Misconfigured::Endpoint))?);
         }
@@ -134,6 +119,19 @@ impl WebIdentitySource {
         Self { fips: true, ..self }
     }
 
+    /// The region's endpoint that IPv6 reaches as well.
+    #[must_use]
+    pub fn with_dual_stack(self) -> Self {
+        Self { dual_stack: true, ..self }
+    }
+
+    /// How long the keys are to live: between 15 minutes and 12 hours, and no longer than the role allows. Without
+    /// it, an hour. Whatever is wrong with it, [`fetch`](CredentialSource::fetch) reports.
+    #[must_use]
+    pub fn with_session_duration(self, duration: Duration) -> Self {
+        Self { duration: Some(duration), ..self }
+    }
+
     /// Shares an HTTP client, or sets other time limits.
     #[must_use]
     pub fn with_http(self, http: Http) -> Self {
@@ -143,23 +141,29 @@ impl WebIdentitySource {
     /// Where STS is asked.
     ///
     /// # Errors
-    /// `Invalid` for a region that is none, or an address that may not be asked.
+    /// `Invalid` for a region that is none, an address that may not be asked, or one of one's own where the
+    /// region's FIPS or dual-stack endpoint is wanted.
     pub fn url(&self) -> Result<Url, CredentialError> {
         let url = match &self.endpoint {
+            Some(_) if self.fips || self.dual_stack => return Err(invalid(Misconfigured::Elsewhere)),
             Some(endpoint) => endpoint.clone(),
             None => {
-                let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-                if self.region.is_empty() || !self.region.chars().all(good) {
-                    return Err(invalid(Misconfigured::Region));
-                }
-                let (domain, apart) = partition(&self.region);
-                let service = if self.fips && apart { "sts-fips" } else { "sts" };
-                let url = format!("https://{service}.{}.{domain}/", self.region);
-                Url::parse(&url).map_err(|_| invalid(Misconfigured::Endpoint))?
+                let host = host(&self.region, self.fips, self.dual_stack);
+                let host = host.ok_or_else(|| invalid(Misconfigured::Region))?;
+                Url::parse(&format!("https://{host}/")).map_err(|_| invalid(Misconfigured::Endpoint))?
             }
         };
         allowed(&url)?;
         Ok(url)
+    }
+
+    pub(crate) fn check_duration(&self) -> Result<(), CredentialError> {
+        match self.duration {
+            Some(duration) if !(SHORTEST..=LONGEST).contains(&duration) => {
+                Err(invalid(Misconfigured::Duration))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn exchange(&self, url: &Url) -> Result<Issued, Refused> {
@@ -169,105 +173,23 @@ impl WebIdentitySource {
             .field("RoleArn", &self.role_arn)
             .field("RoleSessionName", &self.session_name)
             .secret("WebIdentityToken", &read_token(&self.token_file).await?);
+        let form = match self.duration {
+            Some(duration) => form.field("DurationSeconds", &duration.as_secs().to_string()),
+            None => form,
+        };
         let request = self.http.post(url).header(ACCEPT, "text/xml").form(form).idempotent();
-        let answer = request.send(self.clock.now()).await?;
-        if answer.status.is_success() {
-            let unavailable = |source: NotKeys| CredentialError::Unavailable {
-                retry_after: answer.retry_after,
-                source: source.into(),
-            };
-            return keys(&answer.body).ok_or(NotKeys).map_err(unavailable).map_err(Refused::from);
-        }
-        Err(refusal(&answer))
+        issued(&request.send(self.clock.now()).await?)
     }
-}
-
-/// The domain of a region's partition, and whether FIPS has an endpoint of its own there.
-/// <https://docs.aws.amazon.com/general/latest/gr/sts.html>
-fn partition(region: &str) -> (&'static str, bool) {
-    const PARTITIONS: [(&str, &str, bool); 7] = [
-        ("cn-", "amazonaws.com.cn", true),
-        ("us-gov-", "amazonaws.com", false),
-        ("eusc-", "amazonaws.eu", true),
-        ("us-iso-", "c2s.ic.gov", true),
-        ("us-isob-", "sc2s.sgov.gov", true),
-        ("us-isof-", "csp.hci.ic.gov", true),
-        ("eu-isoe-", "cloud.adc-e.uk", true),
-    ];
-    let found = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
-    found.map_or(("amazonaws.com", true), |(_, domain, apart)| (domain, *apart))
 }
 
 fn invalid(why: Misconfigured) -> CredentialError {
     CredentialError::Invalid(why.into())
 }
 
-/// Why an exchange failed, and whether reading the token anew may mend it.
-struct Refused {
-    error: CredentialError,
-    expired: bool,
-}
-
-impl From<CredentialError> for Refused {
-    fn from(error: CredentialError) -> Self {
-        Self { error, expired: false }
-    }
-}
-
-/// `ErrorResponse / Error / Code`.
-fn refusal(answer: &Answer) -> Refused {
-    let code = parsed(&answer.body, |root| child(child(root, "Error")?, "Code")?.text().map(str::to_owned));
-    let looks_like_one =
-        |code: &String| code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
-    let code = code.filter(looks_like_one);
-    let is = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
-    let (rejected, passing, expired) = (is(&REJECTED), is(&PASSING), is(&[EXPIRED, INVALID_TOKEN]));
-    let status = answer.status;
-    let source = StsError { status, code };
-    let busy = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-    let error = if passing || busy {
-        CredentialError::Unavailable { retry_after: answer.retry_after, source: source.into() }
-    } else if rejected || expired {
-        CredentialError::Rejected(source.into())
-    } else {
-        CredentialError::Invalid(source.into())
-    };
-    Refused { error, expired }
-}
-
-/// `AssumeRoleWithWebIdentityResponse / AssumeRoleWithWebIdentityResult / Credentials`.
-fn keys(body: &[u8]) -> Option<Issued> {
-    parsed(body, |root| {
-        let keys = child(child(root, "AssumeRoleWithWebIdentityResult")?, "Credentials")?;
-        let text = |name| child(keys, name)?.text().map(str::trim).filter(|text| !text.is_empty());
-        let secret = |name| text(name).map(SecretString::from);
-        let expires_at: SystemTime = humantime::parse_rfc3339(text("Expiration")?).ok()?;
-        let credential = Credential::AwsCredentials {
-            access_key_id: secret("AccessKeyId")?,
-            secret_access_key: secret("SecretAccessKey")?,
-            session_token: Some(secret("SessionToken")?),
-        };
-        let mut issued = Issued::new(credential, expires_at).from_source("AWS STS web identity");
-        let arn = child(root, "AssumeRoleWithWebIdentityResult").and_then(|of| child(of, "AssumedRoleUser"));
-        issued.subject = arn.and_then(|of| child(of, "Arn")?.text()).map(str::to_owned);
-        Some(issued)
-    })
-}
-
-/// Reads an XML answer. The parser refuses document type definitions, and so whatever they could expand to.
-fn parsed<T>(body: &[u8], read: impl FnOnce(Node<'_, '_>) -> Option<T>) -> Option<T> {
-    let text = std::str::from_utf8(body).ok()?;
-    read(Document::parse(text).ok()?.root_element())
-}
-
-/// By its local name: STS's answers have a default namespace, its imitations often none.
-fn child<'a, 'x>(of: Node<'a, 'x>, name: &str) -> Option<Node<'a, 'x>> {
-    of.children().find(|node| node.is_element() && node.tag_name().name() == name)
-}
-
 #[async_trait]
 impl CredentialSource for WebIdentitySource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
+        self.check_duration()?;
         let url = self.url()?;
         match self.exchange(&url).await {
             Ok(issued) => Ok(issued),
@@ -318,6 +240,12 @@ impl WebIdentityCredentialProvider {
     #[must_use]
     pub fn with_endpoint(self, endpoint: Url) -> Self {
         Self(self.0.changed(|source| source.endpoint = Some(endpoint)))
+    }
+
+    /// How long the keys are to live; see [`WebIdentitySource::with_session_duration`].
+    #[must_use]
+    pub fn with_session_duration(self, duration: Duration) -> Self {
+        Self(self.0.changed(|source| source.duration = Some(duration)))
     }
 
     /// Shares an HTTP client, or sets other time limits.

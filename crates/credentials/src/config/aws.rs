@@ -42,6 +42,11 @@ pub struct AwsWebIdentityConfig {
     /// Whether the region's FIPS endpoint is asked.
     #[serde(default)]
     pub fips: bool,
+    /// Whether the region's endpoint is asked that IPv6 reaches as well.
+    #[serde(default)]
+    pub dual_stack: bool,
+    /// How long the keys are to live, in seconds: 900 to 43200. An hour by default.
+    pub duration_seconds: Option<u32>,
 }
 
 /// The keys of this container, as its environment says. Needs the feature `bedrock-auth`.
@@ -77,6 +82,7 @@ pub struct BedrockApiKeyConfig {
 #[cfg(feature = "bedrock-auth")]
 mod built {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use portunus_auth_core::{Clock, ConfigProblem, SecretSource};
     use url::Url;
@@ -85,10 +91,12 @@ mod built {
     use crate::aws::{SESSION_NAME, chain};
     use crate::config::{Source, at, if_set, secret};
     use crate::{
-        AwsKeysSource, BedrockApiKeySource, ContainerSource, InstanceMetadataSource, WebIdentitySource,
+        AwsKeysSource, BedrockApiKeySource, ContainerSource, InstanceMetadataSource, StaticTokenProvider,
+        WebIdentitySource,
     };
 
     type Built = Result<Source, ConfigProblem>;
+    type Fixed = Result<StaticTokenProvider, ConfigProblem>;
 
     impl AwsConfig {
         #[expect(clippy::unused_self, reason = "every configuration is asked for its source")]
@@ -99,12 +107,20 @@ mod built {
 
     impl AwsKeysConfig {
         pub(in crate::config) fn source(&self, secrets: &dyn SecretSource) -> Built {
+            Ok(Box::new(self.keys(secrets)?))
+        }
+
+        pub(in crate::config) fn fixed(&self, secrets: &dyn SecretSource) -> Fixed {
+            Ok(StaticTokenProvider::of(self.keys(secrets)?.credential().clone()))
+        }
+
+        fn keys(&self, secrets: &dyn SecretSource) -> Result<AwsKeysSource, ConfigProblem> {
             let token = self.session_token.as_ref();
-            Ok(Box::new(AwsKeysSource::new(
+            Ok(AwsKeysSource::new(
                 secret("access_key_id", &self.access_key_id, secrets)?,
                 secret("secret_access_key", &self.secret_access_key, secrets)?,
                 token.map(|token| secret("session_token", token, secrets)).transpose()?,
-            )))
+            ))
         }
     }
 
@@ -119,6 +135,14 @@ mod built {
             }
             if self.fips {
                 source = source.with_fips();
+            }
+            if self.dual_stack {
+                source = source.with_dual_stack();
+            }
+            if let Some(seconds) = self.duration_seconds {
+                let duration = Duration::from_secs(seconds.into());
+                source = source.with_session_duration(duration);
+                source.check_duration().map_err(at("duration_seconds"))?;
             }
             let place = if self.endpoint.is_some() { "endpoint" } else { "region" };
             source.url().map_err(at(place))?;
@@ -150,6 +174,10 @@ mod built {
     impl BedrockApiKeyConfig {
         pub(in crate::config) fn source(&self, secrets: &dyn SecretSource) -> Built {
             Ok(Box::new(BedrockApiKeySource::new(secret("key", &self.key, secrets)?)))
+        }
+
+        pub(in crate::config) fn fixed(&self, secrets: &dyn SecretSource) -> Fixed {
+            Ok(StaticTokenProvider::new(secret("key", &self.key, secrets)?))
         }
     }
 }

@@ -162,6 +162,10 @@ impl ProviderConfig {
                 let token = secret("var", &SecretRef::Env(var.clone()), secrets)?;
                 Arc::new(StaticTokenProvider::new(token))
             }
+            #[cfg(feature = "bedrock-auth")]
+            Self::AwsKeys(config) => Arc::new(config.fixed(secrets)?),
+            #[cfg(feature = "bedrock-auth")]
+            Self::BedrockApiKey(config) => Arc::new(config.fixed(secrets)?),
             _ => Arc::new(Cached::with_policy(self.source(secrets, clock.clone())?, clock, self.policy())),
         })
     }

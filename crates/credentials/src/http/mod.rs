@@ -144,6 +144,17 @@ impl Http {
         })
     }
 
+    /// May ask the metadata service of the machine's host as well.
+    #[cfg(feature = "aws-chain")]
+    pub(crate) fn reaching_metadata(&self) -> Self {
+        self.set(|inner| inner.metadata = true)
+    }
+
+    #[cfg(feature = "aws-chain")]
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Request {
+        Request::new(self, method, url)
+    }
+
     fn set(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let Inner { connect, total, attempts, pause, metadata, .. } = *self.0;
         let mut inner = Inner { connect, total, attempts, pause, metadata, clients: OnceLock::new() };

@@ -80,6 +80,12 @@ impl Request {
         self
     }
 
+    /// Sends these headers and this body as they are.
+    #[cfg(feature = "aws-chain")]
+    pub(crate) fn whole(self, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self { headers, body, ..self }
+    }
+
     /// Sends a form.
     pub fn form(self, form: Form) -> Self {
         let request = self.header(CONTENT_TYPE, "application/x-www-form-urlencoded");

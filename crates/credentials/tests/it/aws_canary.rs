@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use portunus_credentials::http::Http;
 use portunus_credentials::{
-    AwsKeysSource, BedrockApiKeySource, Cached, ContainerSource, InstanceMetadataSource, PayloadHash, Signer,
-    WebIdentitySource,
+    AwsKeysSource, BedrockApiKeySource, BedrockMintedKeySource, Cached, ContainerSource,
+    InstanceMetadataSource, PayloadHash, Signer, WebIdentitySource,
 };
 use serde_json::json;
 use wiremock::matchers::any;
@@ -44,10 +44,17 @@ pub(crate) async fn every_flow() -> String {
     let keys = AwsKeysSource::new("canary-id".into(), "canary-key".into(), Some("canary-session".into()));
     let mut seen = exercise(&Cached::new(keys.clone(), clock())).await;
     seen += &exercise(&Cached::new(BedrockApiKeySource::new("canary-bedrock".into()), clock())).await;
+    let minted = BedrockMintedKeySource::new(keys.clone(), "eu-central-1", clock());
+    seen += &exercise(&Cached::new(minted, clock())).await;
     seen += &signed(&keys).await;
+    #[cfg(feature = "aws-chain")]
+    {
+        seen += &profiles().await;
+    }
     let document = json!({
         "AccessKeyId": "canary-id", "SecretAccessKey": "canary-key", "Token": "canary-session",
         "Expiration": "2023-11-14T23:13:20Z", "Code": "canary", "code": "canary-1", "message": "canary-message",
+        "RoleArn": "canary-arn",
     });
     let xml =
         "<ErrorResponse><Error><Code>canary-code</Code><Message>canary</Message></Error></ErrorResponse>";
@@ -58,6 +65,39 @@ pub(crate) async fn every_flow() -> String {
         seen += &all(answer.set_body_string("canary-text")).await;
     }
     seen + &all(ResponseTemplate::new(200).set_delay(seconds(60))).await
+}
+
+/// Through AWS's own crate: a role, and a program that fails and shows all it knows.
+#[cfg(feature = "aws-chain")]
+async fn profiles() -> String {
+    use portunus_credentials::AwsProfileSource;
+
+    let base = "[profile base]\naws_access_key_id = canary-id\naws_secret_access_key = canary-key\n";
+    let role = "role_arn = arn:aws:iam::1:role/r\nexternal_id = canary-external\nsource_profile = base\n";
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    let mut seen = String::new();
+    let xml =
+        "<ErrorResponse><Error><Code>canary-code</Code><Message>canary</Message></Error></ErrorResponse>";
+    let wrong = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>canary</AccessKeyId></Credentials>\
+        </AssumeRoleResult></AssumeRoleResponse>";
+    for (status, body) in [(403, xml), (200, wrong), (200, "canary")] {
+        let server = MockServer::start().await;
+        Mock::given(any())
+            .respond_with(ResponseTemplate::new(status).set_body_string(body))
+            .mount(&server)
+            .await;
+        let text = format!("[default]\n{role}endpoint_url = {}\n{base}", server.uri());
+        std::fs::write(&config, text).unwrap();
+        let source = AwsProfileSource::new(Some("default".to_owned())).with_files(&config, "/none");
+        seen += &exercise(&Cached::new(source, clock())).await;
+    }
+    for program in ["sh -c 'echo canary; echo canary >&2; exit 1'", "echo canary", "canary-no-such-program"] {
+        std::fs::write(&config, format!("[default]\ncredential_process = {program}\n")).unwrap();
+        let source = AwsProfileSource::new(Some("default".to_owned())).with_files(&config, "/none");
+        seen += &exercise(&Cached::new(source, clock())).await;
+    }
+    seen
 }
 
 async fn signed(keys: &AwsKeysSource) -> String {

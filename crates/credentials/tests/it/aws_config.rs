@@ -19,7 +19,7 @@ mod vectors {
 
     /// Scenarios of the default chain without profiles. Where SDK and source word an error differently, what
     /// ours has to say.
-    const OURS: [(&str, &str); 8] = [
+    const OURS: [(&str, &str); 9] = [
         ("ecs_credentials_invalid_profile", ""),
         ("eks_pod_identity_credentials", ""),
         ("eks_pod_identity_no_token_file", "No such file or directory"),
@@ -28,6 +28,7 @@ mod vectors {
         ("imds_no_iam_role", "no source is configured"),
         ("imds_token_fail", "403"),
         ("prefer_environment", ""),
+        ("web_identity_token_env", ""),
     ];
 
     /// What was recorded, in order; each request has to be the next one.
@@ -146,7 +147,7 @@ mod vectors {
     #[tokio::test]
     async fn default_chain() {
         let mut report = Report::on("aws-config (default chain)");
-        for (name, says) in OURS.into_iter().chain([("web_identity_token_env", "")]) {
+        for (name, says) in OURS {
             let folder = format!("aws-config/default-credential-provider-chain/{name}");
             let Some(case) = json(&format!("{folder}/test-case.json")) else { return };
             let found = play(&folder).await;
@@ -168,48 +169,72 @@ mod vectors {
         report.finish();
     }
 
-    /// Scenarios of a profile that need no service of AWS. The others, which sign on or assume a role, test
-    /// AWS's own crate, which we hand them to.
-    #[cfg(feature = "aws-chain")]
-    const PROFILES: [(&str, Option<&str>); 9] = [
-        ("default-credential-provider-chain/environment_variables_blank", Some("some_profile")),
-        ("default-credential-provider-chain/profile_name", Some("some-thing:long/the_one%only.foo@bar+")),
-        ("default-credential-provider-chain/profile_static_keys", None),
-        ("default-credential-provider-chain/profile_static_keys_case_insensitive", None),
-        ("profile-provider/credential_process", None),
-        ("profile-provider/credential_process_failure", None),
-        ("profile-provider/credential_process_invalid", None),
-        ("profile-provider/empty_config", None),
-        ("profile-provider/invalid_sso_credentials_config", None),
+    /// Scenarios of a profile, and its name.
+    const PROFILES: [(&str, &str); 14] = [
+        ("default-credential-provider-chain/environment_variables_blank", "some_profile"),
+        ("default-credential-provider-chain/imds_assume_role", "default"),
+        ("default-credential-provider-chain/profile_name", "some-thing:long/the_one%only.foo@bar+"),
+        ("default-credential-provider-chain/profile_static_keys", "default"),
+        ("default-credential-provider-chain/profile_static_keys_case_insensitive", "default"),
+        ("default-credential-provider-chain/sso_no_token_file", "sso-test"),
+        ("profile-provider/assume_role_override_global_profile_url", "default"),
+        ("profile-provider/credential_process", "default"),
+        ("profile-provider/credential_process_account_id_fallback", "default"),
+        ("profile-provider/credential_process_failure", "default"),
+        ("profile-provider/credential_process_invalid", "default"),
+        ("profile-provider/empty_config", "default"),
+        ("profile-provider/invalid_sso_credentials_config", "default"),
+        ("profile-provider/retry_on_error", "default"),
     ];
+
+    /// Scenarios that no test here can play, each with its reason.
+    const LEFT_OUT: [(&str, &str); 7] = [
+        ("default-credential-provider-chain/ecs_assume_role", IN_PROCESS),
+        ("default-credential-provider-chain/sso_server_error", IN_PROCESS),
+        ("profile-provider/assume_role_override_service_env_url", IN_PROCESS),
+        ("profile-provider/sso_credentials", IN_PROCESS),
+        ("profile-provider/e2e_fips_and_dual_stack_sts", "a FIPS endpoint cannot be put on this machine"),
+        ("default-token-provider-chain/profile_keys", "a token for services that nobody here calls"),
+        ("default-token-provider-chain/profile_keys_case_insensitive", "the same"),
+    ];
+    const IN_PROCESS: &str = "AWS's crate reads this from the process's own environment";
+
+    /// The corpus has 30 scenarios: each is played, or left out for a reason.
+    #[test]
+    fn no_scenario_is_forgotten() {
+        let chain = OURS.map(|(name, _)| format!("default-credential-provider-chain/{name}"));
+        let profiles = PROFILES.map(|(name, _)| name.to_owned());
+        let left_out = LEFT_OUT.map(|(name, _)| name.to_owned());
+        let all: std::collections::BTreeSet<_> = chain.into_iter().chain(profiles).chain(left_out).collect();
+        assert_eq!(all.len(), OURS.len() + PROFILES.len() + LEFT_OUT.len(), "one is listed twice");
+        assert_eq!(all.len(), 30);
+        for name in all {
+            if json(&format!("aws-config/{name}/test-case.json")).is_none() {
+                return;
+            }
+        }
+    }
 
     #[cfg(feature = "aws-chain")]
     #[tokio::test]
     async fn profiles() {
-        use portunus_credentials::{AwsProfileSource, CredentialSource as _};
-
         let mut report = Report::on("aws-config (profiles)");
-        let folder = tempfile::tempdir().unwrap();
         for (name, profile) in PROFILES {
             let Some(case) = json(&format!("aws-config/{name}/test-case.json")) else { return };
-            let files = ["config", "credentials"].map(|file| {
-                let place = folder.path().join(file);
-                let text = open(&format!("aws-config/{name}/fs/home/.aws/{file}"));
-                std::fs::write(&place, text.unwrap_or_default()).unwrap();
-                place
-            });
-            let [config, credentials] = files;
-            let source = AwsProfileSource::new(Some(profile.unwrap_or("default").to_owned()));
-            let found = source.with_files(config, credentials).fetch().await;
+            let found = of_profile(name, profile).await;
             let wanted = &case["result"]["Ok"];
             let right = match &found {
                 Ok(issued) => {
-                    let found = keys(&issued.credential);
-                    let wanted = ["access_key_id", "secret_access_key", "session_token"]
-                        .map(|field| wanted[field].as_str().unwrap_or_default());
-                    found == wanted
+                    let fields = ["access_key_id", "secret_access_key", "session_token"];
+                    let end = issued.expires_at.map(|end| end.duration_since(std::time::UNIX_EPOCH).unwrap());
+                    keys(&issued.credential) == fields.map(|field| wanted[field].as_str().unwrap_or_default())
+                        && end.map(|end| end.as_secs()) == wanted["expiry"].as_u64()
                 }
-                Err(_) => wanted.is_null(),
+                Err(error) => {
+                    let says = case["result"]["ErrorContains"].as_str().unwrap_or_default();
+                    let is_absent = matches!(error, CredentialError::NotConfigured);
+                    wanted.is_null() && is_absent == (says == "the credential provider was not enabled")
+                }
             };
             if !right {
                 println!("{name}: {found:?}");
@@ -217,6 +242,34 @@ mod vectors {
             report.case(name, right);
         }
         report.finish();
+    }
+
+    /// What the profile gives, with the recording in place of STS and of the instance's metadata service.
+    #[cfg(feature = "aws-chain")]
+    async fn of_profile(name: &str, profile: &str) -> Result<portunus_credentials::Issued, CredentialError> {
+        use portunus_credentials::{AwsProfileSource, CredentialSource as _};
+
+        let traffic = json(&format!("aws-config/{name}/http-traffic.json")).unwrap();
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(Replay(Mutex::new(recorded(&traffic)))).mount(&server).await;
+        let folder = tempfile::tempdir().unwrap();
+        let [config, credentials] = ["config", "credentials"].map(|file| {
+            let text = open(&format!("aws-config/{name}/fs/home/.aws/{file}")).unwrap_or_default();
+            let text = String::from_utf8(text).unwrap();
+            let text = if file == "config" { redirected(&text, &server.uri()) } else { text };
+            let place = folder.path().join(file);
+            std::fs::write(&place, text).unwrap();
+            place
+        });
+        AwsProfileSource::new(Some(profile.to_owned())).with_files(config, credentials).fetch().await
+    }
+
+    #[cfg(feature = "aws-chain")]
+    fn redirected(config: &str, server: &str) -> String {
+        let lines = config.lines().filter(|line| !line.starts_with("endpoint_url"));
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        let here = format!("endpoint_url = {server}\nec2_metadata_service_endpoint = {server}\n");
+        text.replacen("[default]\n", &format!("[default]\n{here}"), 1)
     }
 
     /// Rows that are not about the environment, or that ask a host in plain text which is not this machine's.

@@ -117,6 +117,35 @@ fn literals_and_unknown_keys_are_refused_without_repeating_them() {
     }
 }
 
+#[cfg(feature = "bedrock-auth")]
+#[test]
+fn aws_is_checked_when_it_is_built() {
+    let keys = r#"source = "aws-keys"
+        access_key_id = "${TOKEN}"
+        secret_access_key = "${SECRET}"
+    "#;
+    for fixed in [keys, "source = \"bedrock-api-key\"\nkey = \"${TOKEN}\""] {
+        let provider = build(fixed).unwrap();
+        assert!(!provider.renews() && provider.held().is_some());
+        assert!(!format!("{provider:?}").contains("canary"));
+    }
+    assert_eq!(problem(&keys.replace("SECRET", "UNSET")).at, "secret_access_key");
+    let role = r#"source = "aws-web-identity"
+        role_arn = "arn:aws:iam::123456789012:role/r"
+        token_file = "/var/run/token"
+    "#;
+    assert!(build(role).unwrap().renews());
+    assert!(build(&format!("{role}dual_stack = true\nfips = true\nduration_seconds = 900")).is_ok());
+    for (line, at) in [
+        ("region = \"evil.example/\"", "region"),
+        ("endpoint = \"http://sts.example.com\"", "endpoint"),
+        ("endpoint = \"https://sts.example.com\"\nfips = true", "endpoint"),
+        ("duration_seconds = 899", "duration_seconds"),
+    ] {
+        assert_eq!(problem(&format!("{role}{line}")).at, at, "{line}");
+    }
+}
+
 const AZURE: &str = r#"source = "azure"
     tenant_id = "contoso.example"
     client_id = "app"

@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portunus_auth_core::Clock;
 use portunus_auth_core::clock::ManualClock;
 use portunus_auth_core::secret::ExposeSecret;
 use portunus_credentials::http::Http;
-use portunus_credentials::{Credential, CredentialError, CredentialProvider, WebIdentityCredentialProvider};
+use portunus_credentials::{
+    Credential, CredentialError, CredentialProvider, CredentialSource, WebIdentityCredentialProvider,
+    WebIdentitySource,
+};
 use portunus_mock::{Fault, MockCloud, StsRole};
 use tempfile::TempDir;
 
@@ -67,6 +71,25 @@ async fn keys_are_kept_until_shortly_before_the_end_that_sts_states() {
     assert_eq!(f.cloud.count("/"), 1);
     f.clock.advance(seconds(599));
     assert_eq!(keys(&provider.resolve().await.unwrap())[1], "sts-mock-secret-2");
+}
+
+#[tokio::test]
+async fn a_session_lasts_as_long_as_is_asked_for_and_is_named_by_sts() {
+    let f = fixture();
+    let file = f.folder.path().join("token");
+    let source = |seconds| {
+        let source = WebIdentitySource::new(ROLE, &file, "me", "eu-central-1", f.clock.clone());
+        source.with_endpoint(f.cloud.url().parse().unwrap()).with_session_duration(seconds)
+    };
+    let issued = source(seconds(900)).fetch().await.unwrap();
+    assert_eq!(issued.expires_at, Some(f.clock.now() + seconds(900)));
+    assert_eq!(issued.subject.as_deref(), Some("arn:aws:sts::123456789012:assumed-role/MyRole/me"));
+    assert_eq!(issued.source.as_deref(), Some("AWS STS web identity"));
+    for bad in [seconds(0), seconds(899), seconds(43_201)] {
+        let error = source(bad).fetch().await.unwrap_err();
+        assert!(matches!(error, CredentialError::Invalid(_)), "{error:?}");
+    }
+    assert_eq!(f.cloud.count("/"), 1);
 }
 
 #[tokio::test]
