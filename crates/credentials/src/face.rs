@@ -10,24 +10,27 @@
 ))]
 macro_rules! answers_from_its_cache {
     ($provider:ident) => {
+        answers_from_its_cache!($provider, 0);
+    };
+    ($provider:ident, $inner:tt) => {
         #[async_trait]
         impl portunus_auth_core::CredentialProvider for $provider {
             async fn resolve(
                 &self,
             ) -> Result<portunus_auth_core::Credential, portunus_auth_core::CredentialError> {
-                portunus_auth_core::CredentialProvider::resolve(&self.0).await
+                portunus_auth_core::CredentialProvider::resolve(&self.$inner).await
             }
 
             fn held(&self) -> Option<std::sync::Arc<portunus_auth_core::Credential>> {
-                portunus_auth_core::CredentialProvider::held(&self.0)
+                portunus_auth_core::CredentialProvider::held(&self.$inner)
             }
 
             fn renews(&self) -> bool {
-                portunus_auth_core::CredentialProvider::renews(&self.0)
+                portunus_auth_core::CredentialProvider::renews(&self.$inner)
             }
 
             fn invalidate(&self, refused: &portunus_auth_core::Credential) {
-                portunus_auth_core::CredentialProvider::invalidate(&self.0, refused);
+                portunus_auth_core::CredentialProvider::invalidate(&self.$inner, refused);
             }
         }
     };

@@ -8,17 +8,30 @@ use portunus_auth_core::{Credential, CredentialError, CredentialProvider, Creden
 
 use crate::{Cached, StaticTokenProvider};
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Kept<S> {
     Given(StaticTokenProvider),
     Issued(Cached<S>),
 }
 
+impl<S> Clone for Kept<S> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Given(given) => Self::Given(given.clone()),
+            Self::Issued(cached) => Self::Issued(cached.clone()),
+        }
+    }
+}
+
+#[cfg(any(feature = "anthropic-auth", feature = "azure-auth", feature = "openai-auth"))]
 impl<S: CredentialSource + Clone> Kept<S> {
     /// Changes the source, if there is one; nothing that was held is taken over.
     pub(crate) fn changed(self, change: impl FnOnce(&mut S)) -> Self {
         match self {
-            Self::Given(given) => Self::Given(given),
+            Self::Given(given) => {
+                tracing::warn!("the credential is given and used as it is; how to obtain one has no effect");
+                Self::Given(given)
+            }
             Self::Issued(cached) => Self::Issued(cached.changed(change)),
         }
     }

@@ -26,7 +26,12 @@ pub mod http;
 mod identity;
 #[cfg(any(feature = "azure-auth", feature = "vertex-auth"))]
 mod jwt;
-#[cfg(any(feature = "anthropic-auth", feature = "openai-auth"))]
+#[cfg(any(
+    feature = "anthropic-auth",
+    feature = "azure-auth",
+    feature = "bedrock-auth",
+    feature = "openai-auth"
+))]
 mod kept;
 #[cfg(feature = "openai-auth")]
 mod openai;

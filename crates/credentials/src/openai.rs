@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::env::set;
 use crate::http::{Http, HttpError, Json, allowed};
-use crate::identity::{Assertion, living};
+use crate::identity::{Assertion, Exchange, exchanged, living};
 use crate::kept::Kept;
 use crate::{Cached, IssuerError, ProcessEnv, RefreshPolicy, StaticTokenProvider, SubjectTokenType};
 
@@ -121,7 +121,19 @@ impl OpenAiSource {
     pub(crate) fn policy() -> RefreshPolicy {
         RefreshPolicy { margin: MARGIN, ..RefreshPolicy::default() }
     }
+}
 
+fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialError {
+    let refused = error.error.as_deref() == Some("invalid_subject_token");
+    match error.clone().classify(retry_after) {
+        CredentialError::Rejected(_) => CredentialError::Rejected(OpenAiRefusal(error).into()),
+        CredentialError::Invalid(_) if refused => CredentialError::Rejected(OpenAiRefusal(error).into()),
+        general => general,
+    }
+}
+
+#[async_trait]
+impl Exchange for OpenAiSource {
     async fn exchange(&self, assertion: &Assertion, asked: SystemTime) -> Result<Issued, CredentialError> {
         let body = Json::default()
             .field("grant_type", TOKEN_EXCHANGE)
@@ -137,30 +149,10 @@ impl OpenAiSource {
     }
 }
 
-fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialError {
-    let refused = error.error.as_deref() == Some("invalid_subject_token");
-    match error.clone().classify(retry_after) {
-        CredentialError::Rejected(_) => CredentialError::Rejected(OpenAiRefusal(error).into()),
-        CredentialError::Invalid(_) if refused => CredentialError::Rejected(OpenAiRefusal(error).into()),
-        general => general,
-    }
-}
-
 #[async_trait]
 impl CredentialSource for OpenAiSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
-        let now = self.clock.now();
-        let assertion = Assertion::from(&*self.identity, now).await?;
-        match self.exchange(&assertion, now).await {
-            // An expired token is refused like any other; it may have been replaced since it was read.
-            Err(error @ CredentialError::Rejected(_)) => {
-                match assertion.successor(&*self.identity, now).await {
-                    Some(assertion) => self.exchange(&assertion, now).await,
-                    None => Err(error),
-                }
-            }
-            answer => answer,
-        }
+        exchanged(self, &*self.identity, self.clock.now()).await
     }
 }
 

@@ -45,7 +45,7 @@ fn chosen(args: &CredentialsTest, clock: &Arc<dyn Clock>) -> Result<Vec<Provider
     if let Some(text) = &args.source {
         let config = parse(text)?;
         let source = config.source(&ProcessEnv, clock.clone());
-        let source = source.map_err(|problem| Failure::Config(format!("{text}: {problem}")))?;
+        let source = source.map_err(|problem| Failure::Config(format!("--source: {problem}")))?;
         let (kind, renewal) = (config.name(), config.policy());
         return Ok(vec![ProviderCredential { provider: "-".to_owned(), kind, renewal, source }]);
     }
@@ -71,6 +71,7 @@ fn parse(text: &str) -> Result<ProviderConfig, Failure> {
     let settings = if is_name { format!("{{ source = \"{text}\" }}") } else { text.to_owned() };
     let parsed: Result<Wrapped, _> = toml::from_str(&format!("credential = {settings}"));
     parsed.map(|wrapped| wrapped.credential).map_err(|error| {
-        Failure::Usage(format!("--source {text}: {}", error.message().lines().next().unwrap_or_default()))
+        // Not the text: somebody may have written a secret into it.
+        Failure::Usage(format!("--source: {}", error.message().lines().next().unwrap_or_default()))
     })
 }

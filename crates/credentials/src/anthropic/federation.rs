@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::IssuerError;
 use crate::http::{Http, HttpError, Json, allowed};
-use crate::identity::{Assertion, living};
+use crate::identity::{Assertion, Exchange, exchanged, living};
 
 const BASE_URL: &str = "https://api.anthropic.com";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -136,7 +136,17 @@ impl AnthropicSource {
         allowed(&url).map_err(|why| wrong(Some(why)))?;
         Ok(url)
     }
+}
 
+fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialError {
+    match error.clone().classify(retry_after) {
+        CredentialError::Rejected(_) => CredentialError::Rejected(AnthropicRefusal(error).into()),
+        general => general,
+    }
+}
+
+#[async_trait]
+impl Exchange for AnthropicSource {
     async fn exchange(&self, assertion: &Assertion, asked: SystemTime) -> Result<Issued, CredentialError> {
         let body = Json::default()
             .field("grant_type", JWT_BEARER)
@@ -169,27 +179,9 @@ impl AnthropicSource {
     }
 }
 
-fn classify(error: IssuerError, retry_after: Option<Duration>) -> CredentialError {
-    match error.clone().classify(retry_after) {
-        CredentialError::Rejected(_) => CredentialError::Rejected(AnthropicRefusal(error).into()),
-        general => general,
-    }
-}
-
 #[async_trait]
 impl CredentialSource for AnthropicSource {
     async fn fetch(&self) -> Result<Issued, CredentialError> {
-        let now = self.clock.now();
-        let assertion = Assertion::from(&*self.identity, now).await?;
-        match self.exchange(&assertion, now).await {
-            // An expired token is refused like any other; it may have been replaced since it was read.
-            Err(error @ CredentialError::Rejected(_)) => {
-                match assertion.successor(&*self.identity, now).await {
-                    Some(assertion) => self.exchange(&assertion, now).await,
-                    None => Err(error),
-                }
-            }
-            answer => answer,
-        }
+        exchanged(self, &*self.identity, self.clock.now()).await
     }
 }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portunus_auth_core::{
-    Clock, Credential, CredentialError, CredentialProvider, CredentialSource, SecretSource, SystemClock,
-};
+use portunus_auth_core::{Clock, Credential, CredentialError, CredentialSource, SecretSource, SystemClock};
 
 #[cfg(feature = "aws-chain")]
 use super::AwsProfileSource;
 use super::{AwsKeysSource, BedrockApiKeySource, ContainerSource, InstanceMetadataSource, WebIdentitySource};
 use crate::env::NotSet;
 use crate::http::Http;
+use crate::kept::Kept;
 use crate::{Cached, Chain, ProcessEnv, StaticTokenProvider};
 
 /// What a workload on AWS finds: an API key of Bedrock, keys in the environment, a web identity, keys for
@@ -22,13 +21,7 @@ use crate::{Cached, Chain, ProcessEnv, StaticTokenProvider};
 pub struct AwsCredentialProvider {
     found: Found,
     clock: Arc<dyn Clock>,
-    answers: Answers,
-}
-
-#[derive(Clone, Debug)]
-enum Answers {
-    Fixed(StaticTokenProvider),
-    Renewed(Cached<Chain>),
+    answers: Kept<Chain>,
 }
 
 impl AwsCredentialProvider {
@@ -56,8 +49,8 @@ impl AwsCredentialProvider {
 
     fn of(found: Found, clock: Arc<dyn Clock>) -> Self {
         let answers = match found.fixed() {
-            Some(credential) => Answers::Fixed(StaticTokenProvider::of(credential.clone())),
-            None => Answers::Renewed(Cached::new(found.chain(), clock.clone())),
+            Some(credential) => Kept::Given(StaticTokenProvider::of(credential.clone())),
+            None => Kept::Issued(Cached::new(found.chain(), clock.clone())),
         };
         Self { found, clock, answers }
     }
@@ -78,13 +71,6 @@ impl AwsCredentialProvider {
         found.container = found.container.map(|source| source.with_http(http.clone()));
         found.instance = found.instance.map(|source| source.with_http(http));
         Self::of(found, self.clock)
-    }
-
-    fn provider(&self) -> &dyn CredentialProvider {
-        match &self.answers {
-            Answers::Fixed(fixed) => fixed,
-            Answers::Renewed(cached) => cached,
-        }
     }
 }
 
@@ -155,21 +141,4 @@ fn link<S: CredentialSource + Clone>(source: &Option<S>) -> Box<dyn CredentialSo
     }
 }
 
-#[async_trait]
-impl CredentialProvider for AwsCredentialProvider {
-    async fn resolve(&self) -> Result<Credential, CredentialError> {
-        self.provider().resolve().await
-    }
-
-    fn held(&self) -> Option<Arc<Credential>> {
-        self.provider().held()
-    }
-
-    fn renews(&self) -> bool {
-        self.provider().renews()
-    }
-
-    fn invalidate(&self, refused: &Credential) {
-        self.provider().invalidate(refused);
-    }
-}
+answers_from_its_cache!(AwsCredentialProvider, answers);

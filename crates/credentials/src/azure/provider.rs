@@ -1,16 +1,16 @@
 //! A token for Azure OpenAI, kept and renewed.
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use portunus_auth_core::secret::SecretString;
-use portunus_auth_core::{Clock, Credential, CredentialError, CredentialProvider, SecretSource, SystemClock};
+use portunus_auth_core::{Clock, CredentialError, SecretSource, SystemClock};
 use url::Url;
 
 use super::AzureAdSource;
 use crate::env::set;
 use crate::http::Http;
+use crate::kept::Kept;
 use crate::{Cached, ProcessEnv, StaticTokenProvider};
 
 /// A token for Azure OpenAI: fetched from Microsoft Entra ID, kept, and renewed five minutes before it
@@ -18,21 +18,9 @@ use crate::{Cached, ProcessEnv, StaticTokenProvider};
 ///
 /// Clones share what is held. A `with_…` method makes a provider that holds nothing yet, because what is asked
 /// for otherwise is another token. The static token comes before anything else, and so the `with_…` methods
-/// leave it as it is, and log a warning; [`renews`](CredentialProvider::renews) tells it from the others.
-#[derive(Clone)]
-pub struct AzureAdCredentialProvider(Token);
-
-#[derive(Clone)]
-enum Token {
-    Given(StaticTokenProvider),
-    Issued(Cached<AzureAdSource>),
-}
-
-impl fmt::Debug for AzureAdCredentialProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AzureAdCredentialProvider").field(&self.provider()).finish()
-    }
-}
+/// leave it as it is, and log a warning; [`renews`](portunus_auth_core::CredentialProvider::renews) tells it from the others.
+#[derive(Clone, Debug)]
+pub struct AzureAdCredentialProvider(Kept<AzureAdSource>);
 
 impl AzureAdCredentialProvider {
     /// For a tenant, by domain or id, and a registered application with its secret.
@@ -64,69 +52,33 @@ impl AzureAdCredentialProvider {
     /// `NotConfigured` if none of the variables is set, or only `AZURE_CLIENT_ID`; `Invalid` if only some are.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
         if let Some(token) = set(env, "AZURE_AD_TOKEN") {
-            return Ok(Self(Token::Given(StaticTokenProvider::new(token.into()))));
+            return Ok(Self(Kept::Given(StaticTokenProvider::new(token.into()))));
         }
         Ok(Self::of(AzureAdSource::from_secrets(env, clock.clone())?, clock))
     }
 
     /// Keeps what that source gets.
     pub fn of(source: AzureAdSource, clock: Arc<dyn Clock>) -> Self {
-        Self(Token::Issued(Cached::new(source, clock)))
+        Self(Kept::Issued(Cached::new(source, clock)))
     }
 
     /// For another resource. Without it, `https://cognitiveservices.azure.com/.default`.
     #[must_use]
     pub fn with_scope(self, scope: impl Into<String>) -> Self {
-        self.changed(|source| source.scope = scope.into())
+        Self(self.0.changed(|source| source.scope = scope.into()))
     }
 
     /// Another authority, such as `https://login.microsoftonline.us`; https, except on a loopback host.
     #[must_use]
     pub fn with_authority(self, authority: Url) -> Self {
-        self.changed(|source| source.authority = authority.into())
+        Self(self.0.changed(|source| source.authority = authority.into()))
     }
 
     /// Shares an HTTP client, or sets other time limits.
     #[must_use]
     pub fn with_http(self, http: Http) -> Self {
-        self.changed(|source| source.http = http)
-    }
-
-    fn changed(self, change: impl FnOnce(&mut AzureAdSource)) -> Self {
-        Self(match self.0 {
-            Token::Given(token) => {
-                tracing::warn!(
-                    "AZURE_AD_TOKEN is set and used as it is; scope, authority and client are not"
-                );
-                Token::Given(token)
-            }
-            Token::Issued(cached) => Token::Issued(cached.changed(change)),
-        })
-    }
-
-    fn provider(&self) -> &dyn CredentialProvider {
-        match &self.0 {
-            Token::Given(token) => token,
-            Token::Issued(cached) => cached,
-        }
+        Self(self.0.changed(|source| source.http = http))
     }
 }
 
-#[async_trait]
-impl CredentialProvider for AzureAdCredentialProvider {
-    async fn resolve(&self) -> Result<Credential, CredentialError> {
-        self.provider().resolve().await
-    }
-
-    fn held(&self) -> Option<Arc<Credential>> {
-        self.provider().held()
-    }
-
-    fn renews(&self) -> bool {
-        self.provider().renews()
-    }
-
-    fn invalidate(&self, refused: &Credential) {
-        self.provider().invalidate(refused);
-    }
-}
+answers_from_its_cache!(AzureAdCredentialProvider);

@@ -82,7 +82,8 @@ mod built {
                 _ => return Err(ConfigProblem::new("key_file", "give either `key_file` or `key`")),
             };
             let source = read.and_then(GoogleSource::service_account).map_err(at(key))?;
-            let source = if self.self_signed { source.self_signed().map_err(at(key))? } else { source };
+            let source =
+                if self.self_signed { source.with_self_signed_jwt(None).map_err(at(key))? } else { source };
             finished(source, self.scope.as_ref(), self.quota_project.as_ref())
         }
     }
@@ -137,7 +138,10 @@ mod built {
         scope: Option<&String>,
         quota_project: Option<&String>,
     ) -> Result<Source, ConfigProblem> {
-        let source = source.with_scope(scope.cloned());
+        let source = match scope {
+            Some(scope) => source.with_scope(scope),
+            None => source,
+        };
         let source = match quota_project {
             Some(project) => source.with_quota_project(project).map_err(at("quota_project"))?,
             None => source,

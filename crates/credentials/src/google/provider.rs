@@ -8,7 +8,6 @@ use portunus_auth_core::{Clock, CredentialError, SecretSource, SystemClock};
 use serde_json::Value;
 
 use super::GoogleSource;
-use super::service_account::SelfSigned;
 use crate::http::Http;
 use crate::{Cached, ProcessEnv};
 
@@ -43,7 +42,7 @@ impl VertexOAuthCredentialProvider {
     /// # Errors
     /// `Invalid` if a file is there and not usable.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
-        Ok(Self::caching(GoogleSource::from_secrets(env, clock.clone())?, clock))
+        Ok(Self::of(GoogleSource::from_secrets(env, clock.clone())?, clock))
     }
 
     /// With a service account's key file.
@@ -53,7 +52,7 @@ impl VertexOAuthCredentialProvider {
     pub fn from_key_file(path: &Path) -> Result<Self, CredentialError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let source = GoogleSource::from_file(path, &ProcessEnv, clock.clone())?.service_account()?;
-        Ok(Self::caching(source, clock))
+        Ok(Self::of(source, clock))
     }
 
     /// With the content of a service account's key file.
@@ -63,17 +62,17 @@ impl VertexOAuthCredentialProvider {
     pub fn from_service_account_json(json: &Value) -> Result<Self, CredentialError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let source = GoogleSource::from_json(json, &ProcessEnv, clock.clone())?.service_account()?;
-        Ok(Self::caching(source, clock))
+        Ok(Self::of(source, clock))
     }
 
-    fn caching(source: GoogleSource, clock: Arc<dyn Clock>) -> Self {
+    /// Keeps what that source gets.
+    pub fn of(source: GoogleSource, clock: Arc<dyn Clock>) -> Self {
         Self(Cached::new(source, clock))
     }
 
     /// For other scopes, separated by spaces.
     #[must_use]
     pub fn with_scope(self, scope: impl Into<String>) -> Self {
-        let scope = Some(scope.into());
         Self(self.0.changed(|source| *source = source.clone().with_scope(scope)))
     }
 
@@ -92,21 +91,20 @@ impl VertexOAuthCredentialProvider {
     /// # Errors
     /// `Invalid` if these are not the credentials of a service account.
     pub fn with_self_signed_jwt(self, audience: Option<&str>) -> Result<Self, CredentialError> {
-        let how = audience.map_or(SelfSigned::Scope, |audience| SelfSigned::Audience(audience.to_owned()));
-        self.tried(|source| source.with_self_signed(how))
+        self.tried(|source| source.with_self_signed_jwt(audience))
     }
 
     /// Shares an HTTP client, or sets other time limits, for all but the metadata server.
     #[must_use]
     pub fn with_http(self, http: Http) -> Self {
-        Self(self.0.changed(|source| source.set_http(http)))
+        Self(self.0.changed(|source| *source = source.clone().with_http(http)))
     }
 
     /// The same for the metadata server, and for a workload's identity token that a host of its own
     /// network hands out; begin with [`Http::for_metadata`].
     #[must_use]
     pub fn with_metadata_http(self, http: Http) -> Self {
-        Self(self.0.changed(|source| source.set_metadata_http(http)))
+        Self(self.0.changed(|source| *source = source.clone().with_metadata_http(http)))
     }
 
     fn tried(

@@ -43,7 +43,8 @@ impl GoogleSource {
     /// # Errors
     /// `Invalid` if a file is there and not usable.
     pub fn from_secrets(env: &dyn SecretSource, clock: Arc<dyn Clock>) -> Result<Self, CredentialError> {
-        let source = Self::found(adc::find(env)?, clock)?.with_scope(set(env, "VERTEX_AI_SCOPE"));
+        let source = Self::found(adc::find(env)?, clock)?;
+        let source = Self { scope: set(env, "VERTEX_AI_SCOPE"), ..source };
         match set(env, "GOOGLE_CLOUD_QUOTA_PROJECT") {
             Some(project) => source.with_quota_project(&project),
             None => Ok(source),
@@ -113,21 +114,28 @@ impl GoogleSource {
         }
     }
 
-    pub(crate) fn with_scope(self, scope: Option<String>) -> Self {
-        Self { scope: scope.or(self.scope), ..self }
+    /// For other scopes, separated by spaces.
+    #[must_use]
+    pub fn with_scope(self, scope: impl Into<String>) -> Self {
+        Self { scope: Some(scope.into()), ..self }
     }
 
-    pub(crate) fn with_quota_project(self, project: &str) -> Result<Self, CredentialError> {
+    /// Sends `x-goog-user-project` along: the project that pays and whose quota counts.
+    ///
+    /// # Errors
+    /// `Invalid` if the id cannot be sent in a header.
+    pub fn with_quota_project(self, project: &str) -> Result<Self, CredentialError> {
         let project = HeaderValue::from_str(project).map_err(|_| Misconfigured::QuotaProject)?;
         Ok(Self { quota_project: Some(project), ..self })
     }
 
-    /// Signs its tokens itself, for its scopes.
-    pub(crate) fn self_signed(self) -> Result<Self, CredentialError> {
-        self.with_self_signed(SelfSigned::Scope)
-    }
-
-    pub(super) fn with_self_signed(mut self, how: SelfSigned) -> Result<Self, CredentialError> {
+    /// Signs the tokens with the service account's key instead of asking for them: no network, no issuer. They are
+    /// good for the scopes, or for the one service of that address, such as `https://aiplatform.googleapis.com/`.
+    ///
+    /// # Errors
+    /// `Invalid` if these are not the credentials of a service account.
+    pub fn with_self_signed_jwt(mut self, audience: Option<&str>) -> Result<Self, CredentialError> {
+        let how = audience.map_or(SelfSigned::Scope, |audience| SelfSigned::Audience(audience.to_owned()));
         match &mut self.way {
             Way::ServiceAccount(account) => account.self_signed = Some(how),
             _ => return Err(Misconfigured::NotAServiceAccount.into()),
@@ -135,12 +143,17 @@ impl GoogleSource {
         Ok(self)
     }
 
-    pub(crate) fn set_http(&mut self, http: Http) {
-        self.http = http;
+    /// Shares an HTTP client, or sets other time limits, for all but the metadata server.
+    #[must_use]
+    pub fn with_http(self, http: Http) -> Self {
+        Self { http, ..self }
     }
 
-    pub(crate) fn set_metadata_http(&mut self, http: Http) {
-        self.metadata_http = http;
+    /// The same for the metadata server, and for a workload's identity token that a host of its own network hands
+    /// out; begin with [`Http::for_metadata`].
+    #[must_use]
+    pub fn with_metadata_http(self, metadata_http: Http) -> Self {
+        Self { metadata_http, ..self }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use portunus_auth_core::secret::{ExposeSecret, SecretString};
-use portunus_auth_core::{Credential, CredentialError, CredentialSource};
+use portunus_auth_core::{Credential, CredentialError, CredentialSource, Issued};
 
 use super::claims::Claims;
 use crate::Token;
@@ -51,15 +52,35 @@ impl From<Unfit> for CredentialError {
     }
 }
 
+/// A federation, as far as it knows how to show an identity token.
+#[async_trait]
+pub(crate) trait Exchange: Sync {
+    async fn exchange(&self, assertion: &Assertion, asked: SystemTime) -> Result<Issued, CredentialError>;
+}
+
+/// Shows the identity's token, and after a refusal the one that has taken its place meanwhile, if one has: an expired
+/// token is refused like any other.
+pub(crate) async fn exchanged(
+    by: &dyn Exchange,
+    identity: &dyn CredentialSource,
+    now: SystemTime,
+) -> Result<Issued, CredentialError> {
+    let assertion = Assertion::from(identity, now).await?;
+    match by.exchange(&assertion, now).await {
+        Err(error @ CredentialError::Rejected(_)) => match assertion.successor(identity, now).await {
+            Some(assertion) => by.exchange(&assertion, now).await,
+            None => Err(error),
+        },
+        answer => answer,
+    }
+}
+
 impl Assertion {
     /// Asks for an identity token.
     ///
     /// # Errors
     /// The source's, `Invalid` for what cannot be an identity token, `Rejected` for one that has ended.
-    pub(crate) async fn from(
-        identity: &dyn CredentialSource,
-        now: SystemTime,
-    ) -> Result<Self, CredentialError> {
+    async fn from(identity: &dyn CredentialSource, now: SystemTime) -> Result<Self, CredentialError> {
         let Credential::BearerToken(token) = identity.fetch().await?.credential else {
             return Err(Unfit::NotABearerToken.into());
         };
@@ -80,7 +101,7 @@ impl Assertion {
 
     /// The token that has taken this one's place, if one has: the issuer's refusal of this one says
     /// nothing about that one.
-    pub(crate) async fn successor(&self, identity: &dyn CredentialSource, now: SystemTime) -> Option<Self> {
+    async fn successor(&self, identity: &dyn CredentialSource, now: SystemTime) -> Option<Self> {
         let next = Self::from(identity, now).await.ok()?;
         (next.token.expose_secret() != self.token.expose_secret()).then_some(next)
     }

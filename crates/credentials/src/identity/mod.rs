@@ -10,4 +10,4 @@ pub use self::file::IdentityTokenFile;
 pub use self::github::GitHubActionsSource;
 
 #[cfg(any(feature = "anthropic-auth", feature = "openai-auth"))]
-pub(crate) use self::assertion::{Assertion, living};
+pub(crate) use self::assertion::{Assertion, Exchange, exchanged, living};
