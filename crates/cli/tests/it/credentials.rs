@@ -111,7 +111,12 @@ fn a_source_is_tried_without_a_configuration() {
     let nobody = ["credentials", "test", "--source", "aws-container"];
     let (code, text) = with_env(&nobody);
     assert_eq!((code, text.contains("no credential configured")), (Some(78), true), "{text}");
-    for wrong in ["nonsense", "{ source = \"file\" }", "x = 1"] {
+    for wrong in [
+        "nonsense",
+        "{ source = \"file\" }",
+        "x = 1",
+        "{ source = \"static-token\", token = \"sk-canary-1\" }",
+    ] {
         let (code, text) = with_env(&["credentials", "test", "--source", wrong]);
         assert_eq!(code, Some(64), "{text}");
     }

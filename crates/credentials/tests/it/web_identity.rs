@@ -160,3 +160,21 @@ fn the_environment_decides_and_half_of_it_is_a_mistake() {
     }
     with("AWS_DEFAULT_REGION", "cn-north-1").unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_that_is_nested_without_end_is_no_answer() {
+    let f = fixture();
+    let server = wiremock::MockServer::start().await;
+    let deep = "<a>".repeat(300_000);
+    for body in
+        [deep.clone(), deep + &"</a>".repeat(20_000), "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>".to_owned()]
+    {
+        server.reset().await;
+        let answer = wiremock::ResponseTemplate::new(200).set_body_string(body);
+        wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+        let once = Http::default().with_attempts(1, Duration::ZERO);
+        let provider = f.provider(ROLE).with_endpoint(server.uri().parse().unwrap()).with_http(once);
+        let error = provider.resolve().await.unwrap_err();
+        assert!(matches!(error, CredentialError::Unavailable { .. }), "{error:?}");
+    }
+}
