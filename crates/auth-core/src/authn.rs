@@ -45,6 +45,12 @@ pub enum AuthError {
     /// The identity is proven, but no policy grants it anything.
     #[error("no policy admits this identity")]
     NotAdmitted,
+    /// Too many tokens came from the caller's address for this one to be looked at; deny, with 429.
+    #[error("too many tokens from this address")]
+    TooOften {
+        /// How long to wait.
+        retry_after: std::time::Duration,
+    },
     /// It could not be told; deny, with 503.
     #[error("authentication is unavailable")]
     Unavailable(#[source] BoxError),

@@ -1,12 +1,13 @@
 //! Who calls: static keys first, then Portunus keys, then the tokens of configured issuers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use portunus_auth_core::dialect::KEY_HEADERS;
 use portunus_auth_core::{AuthError, BearerToken, Principal};
-use portunus_keyserver::KeyServer;
+use portunus_keyserver::{KeyServer, Peer};
 
 use crate::call::Head;
 use crate::reply::Refusal;
@@ -25,12 +26,15 @@ impl Authn {
     }
 
     /// Who this is.
-    pub(crate) async fn authenticate(&self, head: &Head) -> Result<Arc<Principal>, Refusal> {
+    pub(crate) async fn authenticate(&self, head: &Head, peer: IpAddr) -> Result<Arc<Principal>, Refusal> {
         let token = presented(&head.headers).map_err(Refusal::Auth)?;
-        self.recognise(&token).await.map_err(Refusal::Auth)
+        self.recognise(&token, peer).await.map_err(|why| match why {
+            AuthError::TooOften { retry_after } => Refusal::RateLimited(retry_after),
+            why => Refusal::Auth(why),
+        })
     }
 
-    async fn recognise(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
+    async fn recognise(&self, token: &BearerToken, peer: IpAddr) -> Result<Arc<Principal>, AuthError> {
         let text = token.expose();
         if !text.starts_with(ISSUED)
             && let Some(principal) = self.keys.get(&fingerprint(text))
@@ -47,7 +51,7 @@ impl Authn {
         }
         match server.verified(token) {
             Some(principal) => Ok(principal),
-            None => server.verify(token).await,
+            None => server.verify_from(token, Peer { ip: Some(peer), request_id: None }).await,
         }
     }
 }

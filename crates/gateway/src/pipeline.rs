@@ -34,7 +34,7 @@ pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: Ip
     let template = route.map_or("unknown", |route| route.path);
     event.http =
         Some(HttpFacts { method: request.method().clone(), route: template, status: None, request_id: id });
-    match forward(worker, request, route, &mut trail).await {
+    match forward(worker, request, route, peer, &mut trail).await {
         Ok((reply, hold)) => reply.metered(hold, trail, id),
         Err(refusal) => {
             let answer = refusal.answer(dialect, id, &worker.gateway().challenge);
@@ -55,12 +55,13 @@ async fn forward(
     worker: &Worker,
     request: Request<Incoming>,
     route: Result<Route, NoRoute>,
+    peer: IpAddr,
     trail: &mut Trail,
 ) -> Result<(Reply, Hold), Refusal> {
     let gateway = worker.gateway();
     check_head(&request)?;
     let (head, body) = Call::split(request, route)?;
-    let caller = gateway.authn.authenticate(&head).await?;
+    let caller = gateway.authn.authenticate(&head, peer).await?;
     trail.identify(&caller);
     let turn = gateway.limits.take_turn(&caller)?;
     let (call, _room) = head.read(body, &turn, &gateway.body_limits).await?;

@@ -139,10 +139,9 @@ impl Refusal {
             Self::BodyBroken => (K::InvalidRequest, "The request's body ended before it was complete."),
             Self::BadBody(error) => return (K::InvalidRequest, error.to_string().into()),
             Self::Denied(denied) => return (K::Permission, denied.to_string().into()),
-            Self::RateLimited(_) => (
-                K::RateLimited,
-                "Rate limit reached for this key's tier. Wait as long as `retry-after` says.",
-            ),
+            Self::RateLimited(_) => {
+                (K::RateLimited, "Rate limit reached. Wait as long as `retry-after` says.")
+            }
             Self::UnknownModel => (
                 K::ModelNotFound,
                 "The model does not exist here, or is not served in this API. Ask for a configured one.",

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use portunus_auth_core::{Allow, Pattern, SecretRef, TenantId, TierName};
+use portunus_auth_core::{Allow, Limit, Pattern, SecretRef, TenantId, TierName};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor, value};
 
 use crate::clients::ClientConfig;
 use crate::jose::Algorithm;
+use crate::preset::Preset;
 use crate::public_url::ServerConfig;
+use crate::tenants::TenantsConfig;
 
 /// The key server's part of a configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +50,10 @@ pub struct KeyServerConfig {
     /// The most live keys of one identity.
     #[serde(default = "one_hundred")]
     pub max_keys_per_identity: NonZeroUsize,
+    /// How many tokens of issuers one client address (of IPv6, a /64) may present in a minute. What is over
+    /// that is refused before anything is verified.
+    #[serde(default = "twenty_a_second")]
+    pub tokens_per_minute: Limit,
     /// Who may list and revoke keys. Without it, nobody may over HTTP.
     pub admin: Option<AdminConfig>,
     /// Who may ask what a key is good for, beside the administrator and whoever holds a key of the same
@@ -76,25 +82,38 @@ pub struct AdminConfig {
 pub struct IssuerConfig {
     /// What policies call it.
     pub name: String,
-    /// Its `iss`, character by character; https, or http on the local machine.
+    /// Which provider it is, and thereby what is known of its tokens.
+    #[serde(default)]
+    pub preset: Preset,
+    /// Its `iss`, character by character; https, or http on the local machine. For SPIFFE it may be
+    /// `spiffe://TRUST_DOMAIN`.
     pub issuer: String,
     /// Whose users it knows.
-    pub tenant: TenantId,
+    pub tenant: TenantsConfig,
+    /// Where its tokens say which tenant of a table in `tenant`, as a JSON pointer (RFC 6901).
+    pub tenant_claim: Option<String>,
+    /// The trust domain of a SPIFFE issuer that is not named by it.
+    pub trust_domain: Option<String>,
     /// The audiences of its tokens, in place of `key_server.audience`.
     pub audience: Option<OneOrMany<String>>,
+    /// Audiences that its tokens may have beside ours.
+    pub other_audiences: Option<OneOrMany<String>>,
     /// Its clients (`azp`) whose tokens are accepted beside those made for us alone.
     pub authorized_parties: Option<OneOrMany<String>>,
     /// The algorithms that it may sign with.
     pub algorithms: Option<Vec<Algorithm>>,
     /// Where its keys are, in place of what its discovery document says.
     pub jwks_uri: Option<String>,
-    /// The longest time between `iat` and `exp`; a day if left out.
+    /// Whether its documents may be at addresses of a private network.
+    #[serde(default)]
+    pub allow_private_addresses: bool,
+    /// The longest time between `iat` and `exp`; by the preset, a day at most, if left out.
     pub max_token_age: Option<Ttl>,
     /// How far its clock may be from ours; 30 seconds if left out, 5 minutes at most.
     pub leeway: Option<Ttl>,
-    /// Where its tokens have the list of groups, as a JSON pointer (RFC 6901); `/groups` if left out.
+    /// Where its tokens have the list of groups, as a JSON pointer (RFC 6901); by the preset if left out.
     pub groups_claim: Option<String>,
-    /// Where its tokens have the list of roles, as a JSON pointer; `/roles` if left out.
+    /// Where its tokens have the list of roles, as a JSON pointer; by the preset if left out.
     pub roles_claim: Option<String>,
 }
 
@@ -191,6 +210,7 @@ impl KeyServerConfig {
             audience: audience.into(),
             token_ttl: one_hour(),
             max_keys_per_identity: one_hundred(),
+            tokens_per_minute: twenty_a_second(),
             admin: None,
             clients: Vec::new(),
             pepper: None,
@@ -210,12 +230,17 @@ impl IssuerConfig {
     pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant: TenantId) -> Self {
         Self {
             name: name.into(),
+            preset: Preset::Oidc,
             issuer: issuer.into(),
-            tenant,
+            tenant: TenantsConfig::One(tenant),
+            tenant_claim: None,
+            trust_domain: None,
             audience: None,
+            other_audiences: None,
             authorized_parties: None,
             algorithms: None,
             jwks_uri: None,
+            allow_private_addresses: false,
             max_token_age: None,
             leeway: None,
             groups_claim: None,
@@ -279,6 +304,10 @@ fn yes() -> bool {
 
 fn one_hour() -> Ttl {
     Ttl(Duration::from_secs(3600))
+}
+
+fn twenty_a_second() -> Limit {
+    const { Limit::At(NonZeroU64::new(1200).unwrap()) }
 }
 
 fn one_hundred() -> NonZeroUsize {

@@ -17,9 +17,10 @@ use crate::index::InsertError;
 use crate::issuer::TokenKind;
 use crate::key::{TempKey, is_ours};
 use crate::keys::{KeyRecord, new_id};
+use crate::limits::TooOften;
 use crate::policy::{Decision, Evidence};
 use crate::scope::{self, Scope};
-use crate::server::{KeyServer, NotIdentified};
+use crate::server::{Busy, KeyServer, NotIdentified};
 
 /// What a caller wants: a key in exchange for an identity token.
 #[derive(Clone, Debug)]
@@ -88,6 +89,12 @@ pub enum ExchangeError {
     /// Another audience than this server's.
     #[error("the audience is not served here")]
     InvalidTarget,
+    /// Too many tokens came from the caller's address. Wait.
+    #[error("too many requests")]
+    TooOften {
+        /// So long.
+        retry_after: Duration,
+    },
     /// Wait until a key ends.
     #[error("too many live keys")]
     TooManyKeys {
@@ -120,8 +127,15 @@ impl ExchangeError {
             Self::BadSubject(reason) | Self::Unavailable { reason, .. } => *reason,
             Self::InvalidScope => Reason::ScopeDenied,
             Self::InvalidTarget => Reason::WrongAudience,
+            Self::TooOften { .. } => Reason::RateLimited,
             Self::TooManyKeys { .. } => Reason::TooManyKeys,
         }
+    }
+}
+
+impl From<TooOften> for ExchangeError {
+    fn from(TooOften { retry_after }: TooOften) -> Self {
+        Self::TooOften { retry_after }
     }
 }
 
@@ -232,6 +246,7 @@ async fn verify(server: &KeyServer, request: &TokenRequest) -> Result<Identity, 
     match server.identify(&request.subject_token, request.kind).await {
         Ok((identity, _)) => Ok(identity),
         Err(NotIdentified::Refused(refused)) => Err(ExchangeError::BadSubject(refused.into())),
+        Err(NotIdentified::Busy) => Err(ExchangeError::unavailable(Reason::Overloaded, Busy)),
         Err(NotIdentified::Unavailable(down)) => {
             Err(ExchangeError::unavailable(Reason::IssuerUnavailable, down))
         }

@@ -1,9 +1,12 @@
-//! The one HTTP client: no redirects, bounded time, bounded size, nothing in the clear.
+//! The one HTTP client: no redirects, bounded time, bounded size, nothing in the clear, nothing inside.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portunus_auth_core::endpoint::is_protected;
 use url::Url;
+
+use crate::reach::{Guard, Lookup, OutOfReach, Reach, System};
 
 /// How long one fetch may take, and within it the connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -12,6 +15,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Why a document could not be fetched. Never holds what the other side sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
+    /// There is no client.
+    #[error("cannot be asked")]
+    NoClient(#[source] reqwest::Error),
+    /// At an address that is not asked.
+    #[error("is at an address that is not asked")]
+    OutOfReach(#[from] OutOfReach),
     /// No connection, or it broke.
     #[error("cannot be reached")]
     Unreachable(#[source] reqwest::Error),
@@ -33,29 +42,58 @@ pub(crate) struct Document {
     pub(crate) max_age: Option<Duration>,
 }
 
-/// The client.
+/// The client, or rather one for each reach: they share no connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetch {
-    client: reqwest::Client,
+pub(crate) struct Fetch(Arc<Clients>);
+
+#[derive(Debug)]
+struct Clients {
+    lookup: Arc<dyn Lookup>,
+    this_machine: OnceLock<reqwest::Client>,
+    internet: OnceLock<reqwest::Client>,
+    private_networks: OnceLock<reqwest::Client>,
 }
 
 impl Fetch {
-    pub(crate) fn new() -> Result<Self, reqwest::Error> {
+    pub(crate) fn new() -> Self {
+        Self::with(Arc::new(System))
+    }
+
+    fn with(lookup: Arc<dyn Lookup>) -> Self {
+        let [this_machine, internet, private_networks] = [const { OnceLock::new() }; 3];
+        Self(Arc::new(Clients { lookup, this_machine, internet, private_networks }))
+    }
+
+    fn client(&self, reach: Reach) -> Result<&reqwest::Client, FetchError> {
+        let place = match reach {
+            Reach::ThisMachine => &self.0.this_machine,
+            Reach::Internet => &self.0.internet,
+            Reach::PrivateNetworks => &self.0.private_networks,
+        };
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
         #[expect(clippy::disallowed_methods, reason = "this is the crate's one client")]
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .dns_resolver(Guard { reach, lookup: self.0.lookup.clone() })
             .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("portunus-keyserver/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client })
+            .build()
+            .map_err(FetchError::NoClient)?;
+        Ok(place.get_or_init(|| client))
     }
 
     /// The document at `url`, of at most `limit` bytes.
-    pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Document, FetchError> {
+    pub(crate) async fn get(&self, url: &Url, reach: Reach, limit: usize) -> Result<Document, FetchError> {
+        // No resolver is asked about an address that is written out.
+        if !reach.admits_host(url) {
+            return Err(OutOfReach.into());
+        }
         let lost = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
-        let request = self.client.get(url.clone()).header(http::header::ACCEPT, "application/json");
+        let request = self.client(reach)?.get(url.clone()).header(http::header::ACCEPT, "application/json");
         let mut response = request.send().await.map_err(lost)?;
         if response.status() != http::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
@@ -103,7 +141,52 @@ pub(crate) fn issuer_url(text: &str) -> Result<Url, BadUrl> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use portunus_auth_core::BoxError;
+    use portunus_mock::MockIdp;
+
     use super::*;
+
+    /// Answers each time with the next address.
+    #[derive(Debug)]
+    struct Scripted(Mutex<Vec<&'static str>>);
+
+    #[async_trait]
+    impl Lookup for Scripted {
+        async fn lookup(&self, _: &str) -> Result<Vec<IpAddr>, BoxError> {
+            Ok(vec![self.0.lock().unwrap().remove(0).parse()?])
+        }
+    }
+
+    /// A name that was checked and leads elsewhere a moment later (DNS rebinding).
+    #[tokio::test]
+    async fn a_connection_goes_to_the_address_that_was_checked() {
+        let idp = MockIdp::start().await;
+        let at = |host: &str| Url::parse(&idp.jwks_uri().replace("127.0.0.1", host)).unwrap();
+        let fetch = |script: &[&'static str]| Fetch::with(Arc::new(Scripted(Mutex::new(script.to_vec()))));
+        let local = fetch(&["127.0.0.1", "169.254.169.254"]);
+        assert!(local.get(&at("localhost"), Reach::ThisMachine, 1 << 16).await.is_ok());
+        assert_eq!(idp.count("/jwks.json"), 1);
+        for (reach, leads_to) in [
+            (Reach::Internet, "127.0.0.1"),
+            (Reach::Internet, "::ffff:127.0.0.1"),
+            (Reach::Internet, "169.254.169.254"),
+            (Reach::Internet, "10.0.0.1"),
+            (Reach::PrivateNetworks, "127.0.0.1"),
+            (Reach::ThisMachine, "10.0.0.1"),
+        ] {
+            let refused = fetch(&[leads_to]).get(&at("idp.example"), reach, 1 << 16).await;
+            assert!(matches!(refused, Err(FetchError::Unreachable(_))), "{reach:?} {leads_to}");
+        }
+        for written in ["127.0.0.1", "[::ffff:7f00:1]"] {
+            let refused = fetch(&[]).get(&at(written), Reach::Internet, 1 << 16).await;
+            assert!(matches!(refused, Err(FetchError::OutOfReach(_))), "{written}");
+        }
+        assert_eq!(idp.count("/jwks.json"), 1);
+    }
 
     #[test]
     fn only_addresses_that_nobody_can_listen_in_on_are_fetched() {

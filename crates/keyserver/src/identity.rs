@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portunus_auth_core::PrincipalId;
+use portunus_auth_core::{BearerToken, PrincipalId};
 use serde_json::{Map, Value};
 
+use crate::jose::{Algorithm, half_hash};
 use crate::policy::Asked;
 
 /// A verified identity. Only [`crate::Issuer::verify`] makes one.
@@ -14,6 +15,7 @@ pub struct Identity {
     id: Arc<PrincipalId>,
     claims: Map<String, Value>,
     token: [u8; 32],
+    algorithm: Algorithm,
     expires_at: SystemTime,
     forget_at: SystemTime,
 }
@@ -23,11 +25,11 @@ impl Identity {
     pub(crate) fn verified(
         id: PrincipalId,
         claims: Map<String, Value>,
-        token: [u8; 32],
+        (token, algorithm): ([u8; 32], Algorithm),
         expires_at: SystemTime,
         forget_at: SystemTime,
     ) -> Self {
-        Self { id: Arc::new(id), claims, token, expires_at, forget_at }
+        Self { id: Arc::new(id), claims, token, algorithm, expires_at, forget_at }
     }
 
     /// Tenant, issuer and subject.
@@ -54,6 +56,14 @@ impl Identity {
     /// Core section 3.1.3.7 rule 11). A login must ask; an exchange has no request to compare with.
     pub fn answers(&self, nonce: &str) -> bool {
         self.claims.get("nonce").is_some_and(|its| its == nonce)
+    }
+
+    /// Whether the token says that it was issued with another access token than this (`at_hash`, OpenID
+    /// Connect Core section 3.1.3.6). A login that was given both must ask; a token that says nothing of it
+    /// belongs to any.
+    pub fn belongs_to_another(&self, access_token: &BearerToken) -> bool {
+        let is_its = |its: &Value| *its == half_hash(self.algorithm, access_token);
+        self.claims.get("at_hash").is_some_and(|its| !is_its(its))
     }
 
     /// A digest that names the token, by which a second use of it is recognised.

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portunus_auth_core::{PrincipalId, TenantId};
+use portunus_auth_core::TenantId;
 use serde_json::{Map, Value};
 
 use crate::identity::Identity;
 use crate::jose::{Algorithm, Refused, UnverifiedJwt, sha256};
 use crate::json;
 use crate::jwk::KeySet;
-
-/// The longest subject, in bytes. OpenID Connect Core section 2 allows 255 characters.
-const MAX_SUBJECT: usize = 512;
+use crate::naming::{Naming, text};
 
 /// The audiences that we answer to. At least one, by construction.
 #[derive(Clone, Debug)]
@@ -54,18 +52,15 @@ pub enum TokenKind {
     Any,
 }
 
-/// An issuer whose tokens are believed: for one tenant, for our audiences, by its own algorithms.
+/// An issuer whose tokens are believed: about its own users, for our audiences, by its own algorithms.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Issuer {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// Its name in tokens (`iss`), character by character.
-    pub url: String,
-    /// Whose users it knows.
-    pub tenant: TenantId,
-    /// Whom its tokens must be for, and for nobody else.
+    pub(crate) naming: Naming,
+    /// Whom its tokens must be for.
     pub audiences: Audiences,
+    /// Whom its tokens may be for as well. A token that is for these alone is refused.
+    pub other_audiences: Vec<String>,
     /// Clients of the issuer (`azp`) that may have requested a token. A token that names one must name one
     /// of these, or one of our audiences.
     pub authorized_parties: Vec<String>,
@@ -78,20 +73,28 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer with no authorized parties, [`Algorithm::DEFAULT`], a leeway of 30 seconds, and tokens that
-    /// last a day at most.
+    /// An issuer of that name in the configuration and that `iss` in tokens, with no other audiences and no
+    /// authorized parties, [`Algorithm::DEFAULT`], a leeway of 30 seconds, and tokens that last a day at most.
     pub fn new(name: &str, url: &str, tenant: TenantId, audiences: Audiences) -> Self {
+        Self::named(Naming::plain(name, url, tenant), audiences)
+    }
+
+    pub(crate) fn named(naming: Naming, audiences: Audiences) -> Self {
         Self {
-            name: name.into(),
-            url: url.to_owned(),
-            tenant,
+            naming,
             audiences,
+            other_audiences: Vec::new(),
             authorized_parties: Vec::new(),
             algorithms: Algorithm::DEFAULT.to_vec(),
             // A replay guard remembers a token this much longer than its `exp`.
             leeway: Duration::from_secs(30),
             max_token_age: Duration::from_secs(24 * 60 * 60),
         }
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.naming.name
     }
 
     /// Verifies a token: kind, algorithm, key, signature, issuer, audience, times.
@@ -107,40 +110,40 @@ impl Issuer {
     ) -> Result<Identity, Refused> {
         let is_access_token = match jwt.kind().as_deref() {
             None | Some("jwt") if kind != TokenKind::Access => false,
+            // JWT-SVID section 2.3.
+            Some("jose") if kind != TokenKind::Access && self.naming.trust_domain.is_some() => false,
             Some("at+jwt") if kind != TokenKind::Identity => true,
             _ => return Err(Refused::WrongType),
         };
         let claims = json::object(keys.open(jwt, &self.algorithms)?).ok_or(Refused::Malformed)?;
-        if text(&claims, "iss")? != self.url {
-            return Err(Refused::UnknownIssuer);
-        }
+        self.naming.check(&claims)?;
         if is_access_token {
             // RFC 9068 section 2.2.
             text(&claims, "client_id")?;
             text(&claims, "jti")?;
         }
-        // A security event, such as a logout token, says nothing about who presents it (RFC 8417).
-        if claims.contains_key("events") {
+        if is_of_another_kind(&claims, kind) {
             return Err(Refused::WrongType);
         }
         self.check_audience(&claims)?;
         let expires_at = self.check_times(&claims, now)?;
-        let id = PrincipalId {
-            tenant: self.tenant.clone(),
-            issuer: self.name.clone(),
-            subject: subject(&claims)?.into(),
-        };
+        let id = self.naming.whose(&claims)?;
+        if !self.naming.may_be_signed_by(keys.issuer_of(jwt), &claims) {
+            return Err(Refused::UnknownKey);
+        }
         let token = match claims.get("jti") {
             None => jwt.fingerprint(),
             Some(_) => {
-                sha256([self.url.as_bytes(), b"\0", text(&claims, "jti")?.as_bytes()].concat().as_slice())
+                let iss = claims.get("iss").and_then(Value::as_str).unwrap_or(self.naming.canonical());
+                sha256([iss.as_bytes(), b"\0", text(&claims, "jti")?.as_bytes()].concat().as_slice())
             }
         };
         let forget_at = expires_at.checked_add(self.leeway).ok_or(Refused::WrongClaims)?;
-        Ok(Identity::verified(id, claims, token, expires_at, forget_at))
+        Ok(Identity::verified(id, claims, (token, jwt.algorithm()), expires_at, forget_at))
     }
 
-    /// Every audience must be ours: a token that others accept too is in their hands as well.
+    /// One audience must be ours, and the others known: a token that others accept too is in their hands as
+    /// well.
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
         let audiences = match claims.get("aud") {
             Some(Value::Array(several)) => several.as_slice(),
@@ -148,7 +151,10 @@ impl Issuer {
             None => return Err(Refused::WrongAudience),
         };
         let ours = |audience: &Value| audience.as_str().is_some_and(|text| self.audiences.contains(text));
-        if audiences.is_empty() || !audiences.iter().all(ours) {
+        let known = |audience: &Value| {
+            ours(audience) || self.other_audiences.iter().any(|other| audience.as_str() == Some(other))
+        };
+        if !audiences.iter().any(ours) || !audiences.iter().all(known) {
             return Err(Refused::WrongAudience);
         }
         match claims.get("azp") {
@@ -166,13 +172,22 @@ impl Issuer {
     /// treated as absent.
     fn check_times(&self, claims: &Map<String, Value>, now: SystemTime) -> Result<SystemTime, Refused> {
         let seconds = |name: &str| claims.get(name).and_then(Value::as_u64).ok_or(Refused::WrongClaims);
-        let (issued, expires) = (seconds("iat")?, seconds("exp")?);
-        let lifetime = expires.checked_sub(issued).ok_or(Refused::WrongClaims)?;
-        if lifetime > self.max_token_age.as_secs() {
+        let expires = seconds("exp")?;
+        // A JWT-SVID needs no `iat` (JWT-SVID section 3); what it may still live counts then.
+        let issued = match claims.get("iat") {
+            None if self.naming.trust_domain.is_some() => None,
+            _ => Some(seconds("iat")?),
+        };
+        let unix =
+            |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let longest = issued.unwrap_or_else(|| unix(now)).saturating_add(self.max_token_age.as_secs());
+        if expires > longest || issued.is_some_and(|issued| expires < issued) {
             return Err(Refused::WrongClaims);
         }
         let latest_start = now.checked_add(self.leeway).ok_or(Refused::WrongClaims)?;
-        if instant(issued)? > latest_start {
+        if let Some(issued) = issued
+            && instant(issued)? > latest_start
+        {
             return Err(Refused::NotYetValid);
         }
         if claims.contains_key("nbf") && instant(seconds("nbf")?)? > latest_start {
@@ -190,19 +205,21 @@ fn instant(unix_seconds: u64) -> Result<SystemTime, Refused> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds)).ok_or(Refused::WrongClaims)
 }
 
-/// A claim that must be a text and not empty.
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, Refused> {
-    match claims.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        _ => Err(Refused::WrongClaims),
+/// Whether the claims are those of a token that says nothing about who presents it, or, where an identity
+/// token is expected, those of an access token without the type of one.
+fn is_of_another_kind(claims: &Map<String, Value>, kind: TokenKind) -> bool {
+    // A security event, such as a logout token (RFC 8417).
+    if claims.contains_key("events") {
+        return true;
     }
-}
-
-/// The subject: a name that is safe to show and to compare.
-pub(crate) fn subject(claims: &Map<String, Value>) -> Result<&str, Refused> {
-    let subject = text(claims, "sub")?;
-    if subject.len() > MAX_SUBJECT || subject.contains(char::is_control) {
-        return Err(Refused::WrongClaims);
-    }
-    Ok(subject)
+    // Keycloak and Cognito write the kind into a claim.
+    let said: Vec<String> = ["typ", "token_use"]
+        .iter()
+        .filter_map(|name| claims.get(*name)?.as_str())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let said = |kinds: &[&str]| said.iter().any(|said| kinds.contains(&said.as_str()));
+    let is_access =
+        || said(&["bearer", "access"]) || ["scope", "scp"].iter().any(|name| claims.contains_key(*name));
+    said(&["refresh", "offline", "logout"]) || (kind == TokenKind::Identity && is_access())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portunus_auth_core::{BearerToken, Reason};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json;
+use crate::naming::trust_domain;
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -75,6 +76,9 @@ pub enum Refused {
     /// A claim is missing, of a wrong type, or has a value that cannot be.
     #[error("wrong claims")]
     WrongClaims,
+    /// It is about nobody of a tenant that is served here.
+    #[error("unknown tenant")]
+    UnknownTenant,
     /// Its time has not come.
     #[error("not yet valid")]
     NotYetValid,
@@ -93,6 +97,7 @@ impl From<Refused> for Reason {
             Refused::BadSignature => Self::BadSignature,
             Refused::WrongType | Refused::WrongClaims => Self::WrongClaims,
             Refused::WrongAudience => Self::WrongAudience,
+            Refused::UnknownTenant => Self::NotAdmitted,
             Refused::NotYetValid => Self::NotYetValid,
             Refused::Expired => Self::ExpiredCredential,
         }
@@ -165,6 +170,20 @@ impl<'a> UnverifiedJwt<'a> {
         }
     }
 
+    /// What selects the issuer's configuration: the `iss`, or of a token without one the trust domain of its
+    /// SPIFFE ID.
+    pub(crate) fn claimed(&self) -> Result<String, Refused> {
+        let claims = json::object(&self.payload).ok_or(Refused::Malformed)?;
+        match (claims.get("iss"), claims.get("sub")) {
+            (Some(Value::String(issuer)), _) => Ok(issuer.clone()),
+            (None, Some(Value::String(subject))) => {
+                let domain = trust_domain(subject).ok_or(Refused::WrongClaims)?;
+                Ok(format!("spiffe://{domain}"))
+            }
+            _ => Err(Refused::WrongClaims),
+        }
+    }
+
     /// The name of the key that the token claims to be signed with.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
@@ -211,6 +230,19 @@ impl fmt::Debug for UnverifiedJwt<'_> {
 /// A name for the whole token, for remembering what was found about it.
 pub(crate) fn token_digest(token: &BearerToken) -> [u8; 32] {
     sha256(token.expose().as_bytes())
+}
+
+/// The left half of an access token's hash, as an ID token that is signed so holds it (`at_hash`, OpenID
+/// Connect Core section 3.1.3.6).
+pub(crate) fn half_hash(algorithm: Algorithm, token: &BearerToken) -> String {
+    use Algorithm as A;
+    let hash = match algorithm {
+        A::Rs256 | A::Ps256 | A::Es256 => &SHA256,
+        A::Rs384 | A::Ps384 | A::Es384 => &SHA384,
+        A::Rs512 | A::Ps512 | A::Es512 | A::EdDsa => &SHA512,
+    };
+    let hash = digest(hash, token.expose().as_bytes());
+    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..hash.as_ref().len() / 2])
 }
 
 /// SHA-256.

@@ -49,6 +49,8 @@ pub struct KeySet {
 #[derive(Debug)]
 struct Key {
     id: Option<String>,
+    /// The issuer that it signs for alone, where the set says so, as Entra's do.
+    issuer: Option<String>,
     /// The one algorithm the key is for, or each that it could be for when it does not say.
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
@@ -61,6 +63,19 @@ impl KeySet {
     /// # Errors
     /// [`BadKeySet`] when the set as a whole cannot be used.
     pub fn parse(text: &[u8]) -> Result<Self, BadKeySet> {
+        Self::read(text, &["sig"])
+    }
+
+    /// Reads a SPIFFE bundle (SPIFFE Trust Domain and Bundle section 4), whose keys are for X.509-SVIDs or for
+    /// JWT-SVIDs; only the latter are taken, and those of a plain JWK set.
+    ///
+    /// # Errors
+    /// [`BadKeySet`] when the set as a whole cannot be used.
+    pub fn parse_spiffe_bundle(text: &[u8]) -> Result<Self, BadKeySet> {
+        Self::read(text, &["sig", "jwt-svid"])
+    }
+
+    fn read(text: &[u8], uses: &[&str]) -> Result<Self, BadKeySet> {
         if text.len() > MAX_SET {
             return Err(BadKeySet::TooLarge);
         }
@@ -75,7 +90,7 @@ impl KeySet {
         if !members.iter().filter_map(|key| key.get("kid")?.as_str()).all(|name| names.insert(name)) {
             return Err(BadKeySet::DuplicateKeyId);
         }
-        let keys: Vec<Key> = members.iter().filter_map(|key| Key::parse(key.as_object()?)).collect();
+        let keys: Vec<Key> = members.iter().filter_map(|key| Key::parse(key.as_object()?, uses)).collect();
         if keys.is_empty() { Err(BadKeySet::NoUsableKey) } else { Ok(Self { keys, text: sha256(text) }) }
     }
 
@@ -89,22 +104,33 @@ impl KeySet {
         if !allowed.contains(&algorithm) {
             return Err(Refused::UnsupportedAlgorithm);
         }
-        let verifier = match jwt.key_id() {
-            Some(id) => {
-                let key = self.keys.iter().find(|key| key.id.as_deref() == Some(id));
-                key.ok_or(Refused::UnknownKey)?.verifier(algorithm).ok_or(Refused::UnsupportedAlgorithm)?
-            }
-            None => {
-                let mut fitting = self.keys.iter().filter_map(|key| key.verifier(algorithm));
-                match (fitting.next(), fitting.next()) {
-                    (Some(only), None) => only,
-                    (None, _) => return Err(Refused::UnknownKey),
-                    (Some(_), Some(_)) => return Err(Refused::AmbiguousKey),
-                }
-            }
-        };
+        let (_, verifier) = self.key_of(jwt)?;
         verifier.verify_sig(jwt.signed().as_bytes(), jwt.signature()).map_err(|_| Refused::BadSignature)?;
         Ok(jwt.payload())
+    }
+
+    /// The one key that the token can be meant to be signed with.
+    fn key_of(&self, jwt: &UnverifiedJwt<'_>) -> Result<(&Key, &ParsedPublicKey), Refused> {
+        let with_verifier = |key| Some((key, Key::verifier(key, jwt.algorithm())?));
+        match jwt.key_id() {
+            Some(id) => {
+                let key = self.keys.iter().find(|key| key.id.as_deref() == Some(id));
+                with_verifier(key.ok_or(Refused::UnknownKey)?).ok_or(Refused::UnsupportedAlgorithm)
+            }
+            None => {
+                let mut fitting = self.keys.iter().filter_map(with_verifier);
+                match (fitting.next(), fitting.next()) {
+                    (Some(only), None) => Ok(only),
+                    (None, _) => Err(Refused::UnknownKey),
+                    (Some(_), Some(_)) => Err(Refused::AmbiguousKey),
+                }
+            }
+        }
+    }
+
+    /// The issuer that the token's key signs for alone, if the set says so.
+    pub(crate) fn issuer_of(&self, jwt: &UnverifiedJwt<'_>) -> Option<&str> {
+        self.key_of(jwt).ok()?.0.issuer.as_deref()
     }
 
     /// Whether both were read from the same text.
@@ -123,13 +149,13 @@ impl Key {
         self.verifiers.iter().find(|(its, _)| *its == algorithm).map(|(_, verifier)| verifier)
     }
 
-    fn parse(jwk: &Map<String, Value>) -> Option<Self> {
+    fn parse(jwk: &Map<String, Value>, uses: &[&str]) -> Option<Self> {
         let id = match jwk.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.clone()),
             Some(_) => return None,
         };
-        if jwk.contains_key("d") || !is_for_verifying(jwk) {
+        if jwk.contains_key("d") || !is_for_verifying(jwk, uses) {
             return None;
         }
         let fitting = match text(jwk, "kty")? {
@@ -145,13 +171,14 @@ impl Key {
                 fitting.into_iter().filter(|(algorithm, _)| *algorithm == pinned).collect()
             }
         };
-        if verifiers.is_empty() { None } else { Some(Self { id, verifiers }) }
+        let issuer = text(jwk, "issuer").map(str::to_owned);
+        if verifiers.is_empty() { None } else { Some(Self { id, issuer, verifiers }) }
     }
 }
 
 /// RFC 7517 sections 4.2 and 4.3.
-fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
-    let by_use = jwk.get("use").is_none_or(|its| its == "sig");
+fn is_for_verifying(jwk: &Map<String, Value>, uses: &[&str]) -> bool {
+    let by_use = jwk.get("use").is_none_or(|its| its.as_str().is_some_and(|its| uses.contains(&its)));
     let by_operations = jwk.get("key_ops").is_none_or(|operations| {
         operations.as_array().is_some_and(|operations| operations.iter().any(|its| its == "verify"))
     });

@@ -2,7 +2,7 @@
 //! token says so.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::endpoint::is_loopback;
 use portunus_auth_core::{AuditSink, Clock, Outcome, Reason, Trail};
 use serde_json::Value;
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 use url::Url;
 
 use crate::fetch::{Fetch, FetchError, issuer_url};
 use crate::json;
 use crate::jwk::{KeySet, MAX_SET};
+use crate::reach::Reach;
 
 /// How long a key set is taken as current when its answer does not say, and the bounds for what it says.
 const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);
@@ -35,6 +36,9 @@ const COOL_DOWN: Duration = Duration::from_secs(60);
 /// The most names of unknown keys that are remembered, and how long.
 const MAX_UNKNOWN: usize = 256;
 
+/// The most callers that wait for one issuer's keys at once. More would be a flood, or an outage.
+const MAX_WAITING: usize = 1024;
+
 /// The longest discovery document, in bytes.
 const MAX_DISCOVERY: usize = 100 * 1024;
 
@@ -51,6 +55,10 @@ pub(crate) struct Source {
     pub(crate) url: String,
     /// Where the keys are, when the configuration says so.
     pub(crate) jwks_uri: Option<Url>,
+    /// Whether its documents may be in a private network.
+    pub(crate) allow_private: bool,
+    /// Whether its keys are a SPIFFE bundle.
+    pub(crate) is_spiffe: bool,
 }
 
 /// The keys of one issuer.
@@ -67,6 +75,9 @@ struct Shared {
     /// How many fetches have ended, well or not: who waited for one shares its result.
     ended: AtomicU64,
     flight: Arc<Turn<Budget>>,
+    /// Whether the last fetch failed: nobody waits for the next one who has keys that work.
+    failing: AtomicBool,
+    waiting: Semaphore,
     unknown: Mutex<HashMap<String, Duration>>,
 }
 
@@ -116,6 +127,8 @@ impl Jwks {
             held: ArcSwapOption::empty(),
             ended: AtomicU64::new(0),
             flight: Arc::new(Turn::new(budget)),
+            failing: AtomicBool::new(false),
+            waiting: Semaphore::new(MAX_WAITING),
             unknown: Mutex::new(HashMap::new()),
         }))
     }
@@ -125,37 +138,58 @@ impl Jwks {
         self.0.usable().map(|held| held.keys.clone())
     }
 
-    /// The current keys. Waits only when none are held, or when those held are due to be replaced; keeps
-    /// what is held when no newer ones can be had.
+    /// The keys that are held, without waiting, unless they are due to be replaced and their issuer answers:
+    /// what was found with them is then found anew.
+    pub(crate) fn fresh(&self) -> Option<Arc<KeySet>> {
+        let held = self.0.usable()?;
+        let is_fresh = self.0.clock.monotonic() < held.stale_at || self.0.is_failing();
+        is_fresh.then(|| held.keys.clone())
+    }
+
+    /// The current keys. Waits when none are held; and once when those held are due to be replaced, while
+    /// others go on with them. Keeps what is held when no newer ones can be had.
     pub(crate) async fn current(&self) -> Result<Arc<KeySet>, IssuerDown> {
         let now = self.0.clock.monotonic();
-        if let Some(held) = self.0.usable()
-            && now < held.stale_at
-        {
-            if now >= held.renew_at {
-                self.renew_ahead(now);
-            }
+        let Some(held) = self.0.usable() else {
+            let _place = self.0.waiting.try_acquire().map_err(|_| IssuerDown)?;
+            self.fetched().await;
+            return self.held().ok_or(IssuerDown);
+        };
+        if now < held.renew_at {
             return Ok(held.keys.clone());
         }
-        self.fetched().await;
-        self.held().ok_or(IssuerDown)
+        if let Ok(mut turn) = self.0.flight.clone().try_lock_owned()
+            && turn.take(now)
+        {
+            // Its own task: a caller that hangs up must not cancel what others wait for.
+            let renewed = tokio::spawn(self.0.clone().renew(turn));
+            if now >= held.stale_at && !self.0.is_failing() && renewed.await.is_ok() {
+                return self.held().ok_or(IssuerDown);
+            }
+        }
+        Ok(held.keys.clone())
     }
 
     /// Other keys than `seen`, for a token that names a key not in it; `None` when there are none now.
     ///
     /// Whatever callers invent, this costs the issuer at most the fetches in reserve and then one in a
     /// cool-down, while a rotated key is found at once.
-    pub(crate) async fn newer(&self, key_id: Option<&str>, seen: &Arc<KeySet>) -> Option<Arc<KeySet>> {
-        let key_id = key_id?;
-        if self.0.is_known_unknown(key_id) {
-            return None;
-        }
+    ///
+    /// # Errors
+    /// [`IssuerDown`] when too many wait already.
+    pub(crate) async fn newer(
+        &self,
+        key_id: Option<&str>,
+        seen: &Arc<KeySet>,
+    ) -> Result<Option<Arc<KeySet>>, IssuerDown> {
+        let Some(key_id) = key_id.filter(|key_id| !self.0.is_known_unknown(key_id)) else { return Ok(None) };
+        let _place = self.0.waiting.try_acquire().map_err(|_| IssuerDown)?;
         let fetched = self.fetched().await;
-        let keys = self.held()?;
+        let Some(keys) = self.held() else { return Err(IssuerDown) };
         if fetched && !keys.has(key_id) {
             self.0.remember_unknown(key_id);
         }
-        (!Arc::ptr_eq(&keys, seen)).then_some(keys)
+        Ok((!Arc::ptr_eq(&keys, seen)).then_some(keys))
     }
 
     /// Fetches, or waits for the fetch that is under way. `false`: there may be none now.
@@ -172,19 +206,15 @@ impl Jwks {
         // Its own task: a caller that hangs up must not cancel what others wait for.
         tokio::spawn(shared.clone().renew(turn)).await.is_ok()
     }
-
-    fn renew_ahead(&self, now: Duration) {
-        if let Ok(mut turn) = self.0.flight.clone().try_lock_owned()
-            && turn.take(now)
-        {
-            tokio::spawn(self.0.clone().renew(turn));
-        }
-    }
 }
 
 impl Shared {
     fn usable(&self) -> Option<Arc<Held>> {
         self.held.load_full().filter(|held| self.clock.monotonic() < held.dead_at)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
     }
 
     async fn renew(self: Arc<Self>, turn: OwnedMutexGuard<Budget>) {
@@ -203,11 +233,13 @@ impl Shared {
             Ok((keys, max_age)) => {
                 self.held.store(Some(Arc::new(self.hold(keys, max_age))));
                 self.unknown().clear();
+                self.failing.store(false, Ordering::Release);
                 trail.event().kind = EventKind::JwksRefreshed;
                 trail.finish(Outcome::Allowed);
             }
             // What is held stays held: an issuer's bad minute must not lock everybody out.
             Err(error) => {
+                self.failing.store(true, Ordering::Release);
                 let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(issuer = %self.source.name, %error, reason, "the issuer's keys were not renewed");
                 trail.finish(Outcome::Failed(Reason::IssuerUnavailable));
@@ -236,8 +268,16 @@ impl Shared {
             Some(address) => address.clone(),
             None => self.discover().await?,
         };
-        let document = self.fetch.get(&address, MAX_SET).await?;
-        Ok((KeySet::parse(&document.body)?, document.max_age))
+        let document = self.fetch.get(&address, self.reach(&address), MAX_SET).await?;
+        let keys = match self.source.is_spiffe {
+            true => KeySet::parse_spiffe_bundle(&document.body)?,
+            false => KeySet::parse(&document.body)?,
+        };
+        Ok((keys, document.max_age))
+    }
+
+    fn reach(&self, address: &Url) -> Reach {
+        Reach::of(address, self.source.allow_private)
     }
 
     /// OpenID Connect Discovery section 4.
@@ -245,7 +285,7 @@ impl Shared {
         let base = self.source.url.trim_end_matches('/');
         let address = issuer_url(&format!("{base}/.well-known/openid-configuration"))
             .map_err(|_| FetchError::Unusable("no discovery below this issuer"))?;
-        let document = self.fetch.get(&address, MAX_DISCOVERY).await?;
+        let document = self.fetch.get(&address, self.reach(&address), MAX_DISCOVERY).await?;
         let document = json::object(&document.body).ok_or(FetchError::Unusable("discovery is not JSON"))?;
         // Section 4.3: otherwise another issuer's keys would count as this one's.
         if document.get("issuer").and_then(Value::as_str) != Some(self.source.url.as_str()) {

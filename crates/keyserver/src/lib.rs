@@ -17,12 +17,17 @@ mod jwk;
 mod jwks;
 mod key;
 mod keys;
+mod limits;
+mod naming;
 mod policy;
+mod preset;
 mod public_url;
+mod reach;
 mod replay;
 mod scope;
 mod server;
 mod setup;
+mod tenants;
 mod verified;
 
 pub use clients::ClientConfig;
@@ -43,6 +48,8 @@ pub use policy::{
     Case, CaseResult, Considered, Difference, Expected, ExpectedGrant, Explanation, Finding, Fixtures, Got,
     Holds, Looked, Offer, Policies, PolicyEffect, Question, Ruling, Unanswerable,
 };
+pub use preset::Preset;
 pub use public_url::{BadPublicUrl, PublicUrl, ServerConfig};
 pub use server::{Asker, BadReason, ExplainError, KeyServer, Peer, ReloadError, RevokeError, StatedReason};
 pub use setup::{Parts, SetupError};
+pub use tenants::TenantsConfig;

@@ -11,7 +11,7 @@ mod pointer;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portunus_auth_core::{Allow, Grant, Pattern, TenantId, TierName};
+use portunus_auth_core::{Allow, Grant, Pattern, TierName};
 use serde::Serialize;
 
 pub use condition::{Finding, Holds};
@@ -22,26 +22,22 @@ pub use fixtures::{Case, CaseResult, Difference, Expected, ExpectedGrant, Fixtur
 
 pub(crate) use condition::Asked;
 pub(crate) use evidence::Evidence;
+pub(crate) use pointer::Pointer;
 
 use condition::Condition;
+
+use crate::naming::Naming;
 
 /// All policies, in their order, for the issuers that they name.
 #[derive(Debug)]
 pub struct Policies {
-    issuers: Vec<Known>,
+    /// The issuers that policies may name.
+    issuers: Vec<Naming>,
     rules: Vec<Rule>,
     /// The longest that any key may live.
     longest: Duration,
     /// A name for these rules, which others of the same content have too.
     version: Arc<str>,
-}
-
-/// An issuer that policies may name.
-#[derive(Clone, Debug)]
-struct Known {
-    name: Arc<str>,
-    url: String,
-    tenant: TenantId,
 }
 
 /// One rule: for whom, and what then.
@@ -154,11 +150,6 @@ impl Policies {
             (Some(rule), Some(terms)) => Verdict::Granted(rule, terms),
         }
     }
-}
-
-/// Whether the text can point to a claim.
-pub(crate) fn is_pointer(text: &str) -> bool {
-    pointer::Pointer::new(text).is_some()
 }
 
 impl Terms {

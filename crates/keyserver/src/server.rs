@@ -5,6 +5,7 @@ mod explain;
 mod inspect;
 mod manage;
 mod reload;
+mod verify;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,8 +16,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use portunus_auth_core::audit::{Actor, EventKind, RequestId};
 use portunus_auth_core::{
-    AuditFull, AuditSink, AuthError, Authenticator, BearerToken, Clock, ConfigProblem, Outcome, Principal,
-    PrincipalId, Reason, Trail,
+    AuditFull, AuditSink, AuthError, Authenticator, BearerToken, Clock, Outcome, Principal, PrincipalId,
+    Reason, Trail,
 };
 use portunus_store::StoreError;
 use tracing::Instrument;
@@ -27,16 +28,15 @@ use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange
 use crate::fetch::Fetch;
 use crate::identity::Identity;
 use crate::index::InsertError;
-use crate::issuer::{Issuer, TokenKind};
-use crate::jose::{Refused, UnverifiedJwt};
-use crate::jwks::{IssuerDown, Jwks};
+use crate::jwks::Jwks;
 use crate::key::{SecretDigest, TempKey, is_ours};
 use crate::keys::{KeyRecord, Keys, Listener, Revoke};
+use crate::limits::Addresses;
 use crate::policy::Policies;
 use crate::public_url::PublicUrl;
 use crate::replay::Replay;
 use crate::setup::{Parts, SetupError, Sound, kept_pepper};
-use crate::verified::{Proof, VerifiedTokens};
+use crate::verified::VerifiedTokens;
 
 pub use explain::ExplainError;
 pub use inspect::Asker;
@@ -44,6 +44,8 @@ pub use inspect::Asker;
 pub(crate) use manage::is_revocable;
 pub use manage::{BadReason, StatedReason};
 pub use reload::ReloadError;
+use verify::Trusted;
+pub(crate) use verify::{Busy, NotIdentified};
 
 /// Who is asking, as far as the connection shows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,33 +87,13 @@ struct Inner {
     keys: Arc<Keys>,
     replay: Replay,
     verified: VerifiedTokens,
+    addresses: Addresses,
     admin: Option<SecretDigest>,
     clients: Clients,
     public_url: Option<PublicUrl>,
     clock: Arc<dyn Clock>,
     audit: Arc<dyn AuditSink>,
     _listener: Listener,
-}
-
-/// An issuer and its keys.
-struct Trusted {
-    issuer: Issuer,
-    jwks: Jwks,
-}
-
-/// Why it is not known whose token this is.
-#[derive(Debug)]
-pub(crate) enum NotIdentified {
-    /// The token is no good.
-    Refused(Refused),
-    /// It cannot be told.
-    Unavailable(IssuerDown),
-}
-
-impl From<Refused> for NotIdentified {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
 }
 
 impl KeyServer {
@@ -130,19 +112,15 @@ impl KeyServer {
     pub async fn new(config: Config, parts: Parts<'_>) -> Result<Self, SetupError> {
         let Sound { checked, admin, clients, pepper } =
             config.sound(parts.secrets).map_err(SetupError::Config)?;
-        let fetch = Fetch::new()
-            .map_err(|error| SetupError::Config(vec![ConfigProblem::new("key_server", error)]))?;
-
+        let fetch = Fetch::new();
         let Parts { store, clock, audit, secrets: _ } = parts;
         let pepper = match pepper {
             Some(configured) => configured,
             None => kept_pepper(&*store).await?,
         };
         let (keys, listener) = Keys::open(store.clone(), clock.clone(), pepper).await?;
-        let trust = |(issuer, source)| Trusted {
-            issuer,
-            jwks: Jwks::new(source, fetch.clone(), clock.clone(), audit.clone()),
-        };
+        let jwks = |source| Jwks::new(source, fetch.clone(), clock.clone(), audit.clone());
+        let trust = |(issuer, source)| Trusted::new(issuer, jwks(source));
         let server = Self(Arc::new(Inner {
             audience: config.key_server.audience,
             longest: config.key_server.token_ttl.get(),
@@ -153,6 +131,7 @@ impl KeyServer {
             keys,
             replay: Replay(store),
             verified: VerifiedTokens::default(),
+            addresses: Addresses::new(config.key_server.tokens_per_minute, clock.clone()),
             admin,
             clients,
             public_url: config.server.public_url,
@@ -179,37 +158,6 @@ impl KeyServer {
         self.0.keys.find(token, self.now())
     }
 
-    /// Who presents this token of a configured issuer as a credential, and what the policies grant them.
-    ///
-    /// # Errors
-    /// [`AuthError`]; [`AuthError::Unavailable`] when its issuer's keys cannot be had.
-    pub async fn verify(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
-        if let Some(principal) = self.verified(token) {
-            return Ok(principal);
-        }
-        let (identity, proof) = self.identify(token, TokenKind::Any).await.map_err(|why| match why {
-            NotIdentified::Unavailable(down) => AuthError::Unavailable(down.into()),
-            NotIdentified::Refused(Refused::Malformed) => AuthError::Malformed,
-            NotIdentified::Refused(Refused::Expired) => AuthError::Expired,
-            NotIdentified::Refused(_) => AuthError::Unknown,
-        })?;
-        let now = self.now();
-        // The leeway is for exchanges; a token used as a credential ends when it says.
-        if identity.expires_at() <= now {
-            return Err(AuthError::Expired);
-        }
-        let policies = self.policies();
-        let decision = policies.decide(&identity.asked(), None, None, now).ok_or(AuthError::NotAdmitted)?;
-        Ok(self.0.verified.remember(token, &identity, decision.grant, (proof, policies), now))
-    }
-
-    /// What [`KeyServer::verify`] found for this very token before, as long as it still holds. Does not
-    /// wait.
-    pub fn verified(&self, token: &BearerToken) -> Option<Arc<Principal>> {
-        let keys_of = |issuer: usize| self.0.issuers.get(issuer)?.jwks.held();
-        self.0.verified.recall(token, self.now(), keys_of, &self.0.policies.load())
-    }
-
     /// Exchanges an identity token for a key. Leaves exactly one audit event, also when it is dropped.
     /// Dropping it does not stop it once the token is being spent.
     ///
@@ -218,6 +166,11 @@ impl KeyServer {
     pub async fn exchange(&self, request: TokenRequest, from: Peer) -> Result<IssuedKey, ExchangeError> {
         let trail = self.trail(EventKind::TokenDenied, from);
         let trail = trail.map_err(|full| ExchangeError::unavailable(Reason::Internal, full))?;
+        if let Err(too_often) = self.admit(from) {
+            let result = Err(too_often.into());
+            conclude(trail, &result);
+            return result;
+        }
         exchange(self, request, trail, conclude).await
     }
 
@@ -259,32 +212,6 @@ impl KeyServer {
         };
         let lost = |lost: tokio::task::JoinError| Err(StoreError::Unavailable(lost.into()));
         tokio::spawn(revoking.in_current_span()).await.unwrap_or_else(lost)
-    }
-
-    /// Whose token this is.
-    pub(crate) async fn identify(
-        &self,
-        token: &BearerToken,
-        kind: TokenKind,
-    ) -> Result<(Identity, Proof), NotIdentified> {
-        let jwt = UnverifiedJwt::read(token)?;
-        let claimed = jwt.issuer()?;
-        let place = self.0.issuers.iter().position(|trusted| trusted.issuer.url == claimed);
-        let place = place.ok_or(Refused::UnknownIssuer)?;
-        let Trusted { issuer, jwks } = &self.0.issuers[place];
-        // Before any key is looked up or fetched.
-        if !issuer.algorithms.contains(&jwt.algorithm()) {
-            return Err(Refused::UnsupportedAlgorithm.into());
-        }
-        let mut keys = jwks.current().await.map_err(NotIdentified::Unavailable)?;
-        let mut found = issuer.verify(&jwt, kind, &keys, self.now());
-        if matches!(found, Err(Refused::UnknownKey))
-            && let Some(newer) = jwks.newer(jwt.key_id(), &keys).await
-        {
-            found = issuer.verify(&jwt, kind, &newer, self.now());
-            keys = newer;
-        }
-        Ok((found?, Proof { issuer: place, keys }))
     }
 
     /// The policies in force.

@@ -69,7 +69,7 @@ impl Refused<'_> {
                 }
                 ExchangeError::InvalidScope => plain(StatusCode::BAD_REQUEST, "invalid_scope"),
                 ExchangeError::InvalidTarget => plain(StatusCode::BAD_REQUEST, "invalid_target"),
-                ExchangeError::TooManyKeys { retry_after } => {
+                ExchangeError::TooOften { retry_after } | ExchangeError::TooManyKeys { retry_after } => {
                     down(StatusCode::TOO_MANY_REQUESTS, retry_after.as_secs())
                 }
                 ExchangeError::Unavailable { .. } => down(StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN),

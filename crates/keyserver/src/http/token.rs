@@ -18,7 +18,7 @@ use super::parameters::{Known, Parameters};
 use super::reply::{Problem, Refused, json};
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::issuer::TokenKind;
-use crate::server::KeyServer;
+use crate::server::{KeyServer, Peer};
 
 pub(super) const AUTH: &str = "/auth/token";
 pub(super) const OAUTH: &str = "/oauth/token";
@@ -60,7 +60,7 @@ pub(super) const KNOWN: Known = Known {
             is `invalid_request`, `unsupported_grant_type`, `invalid_scope` or `invalid_target`.",
             body = Problem),
         (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
-        (status = 429, description = "Too many live keys.", body = Problem,
+        (status = 429, description = "Too many live keys, or requests from one address.", body = Problem,
             headers(("retry-after" = u64, description = "After how many seconds to try again."))),
         (status = 503, description = "The issuer, the store or the audit cannot answer.", body = Problem,
             headers(("retry-after" = u64, description = "After how many seconds to try again."))),
@@ -86,7 +86,7 @@ pub(super) async fn auth_token(State(server): State<KeyServer>, request: Request
             is `invalid_request`, `unsupported_grant_type`, `invalid_scope` or `invalid_target`.",
             body = Problem),
         (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
-        (status = 429, description = "Too many live keys.", body = Problem,
+        (status = 429, description = "Too many live keys, or requests from one address.", body = Problem,
             headers(("retry-after" = u64, description = "After how many seconds to try again."))),
         (status = 503, description = "The issuer, the store or the audit cannot answer.", body = Problem,
             headers(("retry-after" = u64, description = "After how many seconds to try again."))),
@@ -99,7 +99,10 @@ pub(super) async fn oauth_token(State(server): State<KeyServer>, request: Reques
 async fn token(server: KeyServer, route: &'static str, request: Request) -> Response {
     let (head, body) = request.into_parts();
     // Before the trail begins: whoever trickles a body keeps no room in the audit from others.
-    let read = read(&head, body).await;
+    let read = match server.admit(head.extensions.get::<Peer>().copied().unwrap_or_default()) {
+        Ok(()) => read(&head, body).await,
+        Err(too_often) => Err(too_often.into()),
+    };
     let trail = match call::begin(&server, EventKind::TokenDenied, route, &head) {
         Ok(trail) => trail,
         Err(full) => return *full,

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use portunus_auth_core::{ConfigProblem, Pattern, TenantId};
 
-use super::condition::{About, Condition, Wanted};
+use super::condition::{About, Condition, ListAt, Wanted};
 use super::email::{address, domain};
 use super::pointer::Pointer;
-use super::{Effect, Known, Policies, Rule, Terms};
+use super::{Effect, Policies, Rule, Terms};
 use crate::check::{gather, is_name};
 use crate::config::{Config, DenyEffect, GrantConfig, IssuerConfig, MatchConfig, OneOrMany, PolicyConfig};
 use crate::jose::sha256;
 use crate::key::KeyDigest;
+use crate::naming::Naming;
+use crate::preset::{EmailTrust, ListForm, Preset};
 
 /// Claims that distinguish nobody, or one token from another.
 const NOBODY: [&str; 5] = ["iss", "exp", "iat", "nbf", "jti"];
@@ -29,7 +31,7 @@ impl Policies {
 
     /// From policies about these issuers. No key lives longer than `longest`.
     pub(crate) fn build(
-        issuers: &[IssuerConfig],
+        (issuers, namings): (&[IssuerConfig], Vec<Naming>),
         policies: &[PolicyConfig],
         longest: Duration,
     ) -> Result<Self, Vec<ConfigProblem>> {
@@ -42,13 +44,8 @@ impl Policies {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let issuers = issuers.iter().map(|issuer| Known {
-            name: issuer.name.as_str().into(),
-            url: issuer.issuer.clone(),
-            tenant: issuer.tenant.clone(),
-        });
         let version = version(&rules, longest)?;
-        Ok(Self { issuers: issuers.collect(), rules, longest, version })
+        Ok(Self { issuers: namings, rules, longest, version })
     }
 }
 
@@ -73,8 +70,12 @@ impl PolicyConfig {
         if issuer.is_none() {
             problems.push(ConfigProblem::new("match.issuer", "no entry of `[[issuers]]` has this name"));
         }
-        let mut conditions = Conditions { all: Vec::new(), problems: Vec::new() };
+        let preset = issuer.map_or(Preset::Oidc, |issuer| issuer.preset);
+        let mut conditions = Conditions { all: Vec::new(), problems: Vec::new(), preset };
         conditions.read(&self.matches, issuer);
+        if self.effect.is_none() {
+            conditions.anchor();
+        }
         problems.extend(conditions.problems.into_iter().map(|problem| problem.below("match")));
         let effect = self.effect(&mut problems);
         match effect {
@@ -139,18 +140,20 @@ impl GrantConfig {
 struct Conditions {
     all: Vec<Condition>,
     problems: Vec<ConfigProblem>,
+    preset: Preset,
 }
 
 impl Conditions {
     fn read(&mut self, about: &MatchConfig, issuer: Option<&IssuerConfig>) {
         self.like(About::Subject, "subject", about.subject.as_ref());
-        self.list(
-            "groups",
-            About::Groups,
-            about.groups.as_ref(),
-            issuer.and_then(|i| i.groups_claim.as_ref()),
-        );
-        self.list("roles", About::Roles, about.roles.as_ref(), issuer.and_then(|i| i.roles_claim.as_ref()));
+        let profile = self.preset.profile();
+        let pointer = issuer.and_then(|issuer| issuer.groups_claim.as_deref()).or(profile.groups);
+        let (form, truncated_at) = (profile.groups_form, profile.truncated_at);
+        let at = |pointer| About::Groups(ListAt { pointer, form, truncated_at });
+        self.list("groups", at, about.groups.as_ref(), pointer);
+        let pointer = issuer.and_then(|issuer| issuer.roles_claim.as_deref()).or(profile.roles);
+        let at = |pointer| About::Roles(ListAt { pointer, form: ListForm::List, truncated_at: None });
+        self.list("roles", at, about.roles.as_ref(), pointer);
         self.claims(about);
         self.emails(about);
         if self.all.is_empty() && self.problems.is_empty() {
@@ -176,18 +179,45 @@ impl Conditions {
         self.all.push(Condition { about, wanted: Wanted::Like(patterns.clone()) });
     }
 
-    /// A list of texts, where the issuer's configuration says, or in the claim of that name.
+    /// A list of texts, where the issuer's configuration or preset says.
     fn list(
         &mut self,
         name: &str,
-        about: fn(Pointer) -> About,
+        about: impl Fn(Pointer) -> About,
         patterns: Option<&OneOrMany<Pattern>>,
-        pointer: Option<&String>,
+        pointer: Option<&str>,
     ) {
-        // What is wrong with the issuer's pointer is reported there.
-        let pointer = pointer.map_or_else(|| Pointer::new(&format!("/{name}")), |text| Pointer::new(text));
-        if let Some(pointer) = pointer {
-            self.like(about(pointer), name, patterns);
+        match pointer {
+            // What is wrong with the issuer's pointer is reported there.
+            Some(text) => {
+                if let Some(pointer) = Pointer::new(text) {
+                    self.like(about(pointer), name, patterns);
+                }
+            }
+            None if patterns.is_some() => {
+                let says =
+                    format!("this provider's tokens have none unless the issuer's `{name}_claim` says where");
+                self.found(name, &says);
+            }
+            None => {}
+        }
+    }
+
+    /// Where names can change hands, whoever gets the name must not get the grant.
+    fn anchor(&mut self) {
+        let anchors = self.preset.profile().anchors;
+        let is_anchor = |condition: &Condition| match (&condition.about, &condition.wanted) {
+            (About::Claim(pointer), Wanted::Like(patterns)) => {
+                // Ids that begin alike have nothing else in common.
+                anchors.iter().any(|anchor| pointer.to_string() == *anchor)
+                    && patterns.iter().all(|pattern| !pattern.as_str().contains('*'))
+            }
+            _ => false,
+        };
+        if !anchors.is_empty() && !self.all.iter().any(is_anchor) {
+            let says =
+                format!("names can be taken over by others: ask for one of {} as well", anchors.join(", "));
+            self.found("claims", &says);
         }
     }
 
@@ -201,6 +231,9 @@ impl Conditions {
                 continue;
             };
             let (at, claim) = (format!("claims.{text}"), pointer.claim());
+            if self.preset.profile().unfit.contains(&text.as_str()) {
+                self.found(&at, "of this provider's users this claim proves nothing");
+            }
             if pointer.is_whole_claim() && claim == "email" {
                 self.found(
                     &at,
@@ -214,6 +247,13 @@ impl Conditions {
     }
 
     fn emails(&mut self, about: &MatchConfig) {
+        let trust = self.preset.profile().email;
+        if trust == EmailTrust::Never && (about.email.is_some() || about.email_domain.is_some()) {
+            self.found(
+                "email",
+                "this provider does not verify addresses: its users cannot be told apart by them",
+            );
+        }
         if let Some(OneOrMany(emails)) = &about.email {
             let normal: Option<Vec<String>> = emails.iter().map(|email| Some(address(email)?.text)).collect();
             match normal {
@@ -223,7 +263,7 @@ impl Conditions {
                     } else {
                         Wanted::One(normal)
                     };
-                    self.all.push(Condition { about: About::Email, wanted });
+                    self.all.push(Condition { about: About::Email(trust), wanted });
                 }
                 _ => self.found("email", "addresses such as `alice@example.com` are needed here"),
             }
@@ -234,7 +274,8 @@ impl Conditions {
             let normal: Option<Vec<String>> = domains.iter().map(|name| domain(name)).collect();
             match normal {
                 Some(normal) if !normal.is_empty() => {
-                    self.all.push(Condition { about: About::EmailDomain, wanted: Wanted::One(normal) });
+                    self.all
+                        .push(Condition { about: About::EmailDomain(trust), wanted: Wanted::One(normal) });
                 }
                 _ => self.found("email_domain", "domain names such as `example.com` are needed here"),
             }
@@ -244,7 +285,7 @@ impl Conditions {
     /// Beside the issuer it distinguishes nobody, so it does not count as a condition by itself.
     fn tenants(&mut self, tenants: Option<&OneOrMany<TenantId>>, issuer: Option<&IssuerConfig>) {
         let Some(OneOrMany(tenants)) = tenants else { return };
-        if issuer.is_some_and(|issuer| !tenants.contains(&issuer.tenant)) {
+        if issuer.is_some_and(|issuer| !tenants.iter().any(|tenant| issuer.tenant.has(tenant))) {
             self.found(
                 "tenant",
                 "the users of this issuer belong to another tenant, so this is about nobody",

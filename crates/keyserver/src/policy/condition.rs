@@ -7,8 +7,9 @@ use portunus_auth_core::{Pattern, PrincipalId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::email::address;
+use super::email::{Address, address, domain};
 use super::pointer::Pointer;
+use crate::preset::{EmailTrust, ListForm};
 
 /// The most groups or roles that are looked at.
 const MOST: usize = 2000;
@@ -41,15 +42,24 @@ pub(crate) enum About {
     /// The subject.
     Subject,
     /// The groups, in the list there.
-    Groups(Pointer),
+    Groups(ListAt),
     /// The roles, in the list there.
-    Roles(Pointer),
+    Roles(ListAt),
     /// The claim there, or one item of the list there.
     Claim(Pointer),
     /// The verified e-mail address.
-    Email,
+    Email(EmailTrust),
     /// The domain of the verified e-mail address.
-    EmailDomain,
+    EmailDomain(EmailTrust),
+}
+
+/// Where a list is, and how it is written there.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ListAt {
+    pub(crate) pointer: Pointer,
+    pub(crate) form: ListForm,
+    /// A list of so many may lack others.
+    pub(crate) truncated_at: Option<usize>,
 }
 
 /// What it must be like. Never empty, which the configuration sees to.
@@ -95,7 +105,9 @@ pub enum Finding {
     TooMany,
     /// The issuer says that it left it out (OpenID Connect Core section 5.6.2).
     LeftOut,
-    /// An address that the issuer has not verified.
+    /// As many as the issuer puts into a token at most: what is wanted may be among those that it left out.
+    Truncated,
+    /// An address that the issuer has not verified, or does not host.
     NotVerified,
     /// No e-mail address, or one that could be read as two.
     NoAddress,
@@ -115,6 +127,7 @@ impl Finding {
             | Self::NotComparable
             | Self::TooMany
             | Self::LeftOut
+            | Self::Truncated
             | Self::NotVerified
             | Self::NoAddress
             | Self::OnlyCaseDiffers
@@ -159,11 +172,16 @@ impl About {
     pub(crate) fn claims(&self) -> Vec<String> {
         match self {
             Self::Tenant | Self::Subject => Vec::new(),
-            Self::Groups(pointer) => {
+            Self::Groups(ListAt { pointer, .. }) => {
                 vec![pointer.claim(), "_claim_names".to_owned(), "hasgroups".to_owned()]
             }
-            Self::Roles(pointer) | Self::Claim(pointer) => vec![pointer.claim(), "_claim_names".to_owned()],
-            Self::Email | Self::EmailDomain => vec!["email".to_owned(), "email_verified".to_owned()],
+            Self::Roles(ListAt { pointer, .. }) | Self::Claim(pointer) => {
+                vec![pointer.claim(), "_claim_names".to_owned()]
+            }
+            Self::Email(trust) | Self::EmailDomain(trust) => {
+                let hosted = (*trust == EmailTrust::Hosted).then_some("hd");
+                ["email", "email_verified"].into_iter().chain(hosted).map(str::to_owned).collect()
+            }
         }
     }
 
@@ -172,17 +190,19 @@ impl About {
         match self {
             Self::Tenant => Ok((vec![asked.id.tenant.as_str().to_owned()], Finding::Differs)),
             Self::Subject => Ok((vec![(*asked.id.subject).to_owned()], Finding::Differs)),
-            Self::Groups(pointer) => match pointer.find(claims) {
-                // Entra's way to say that there are too many of them.
-                None if claims.contains_key("hasgroups") || claims.contains_key("_claim_names") => {
-                    Err((Finding::LeftOut, Vec::new()))
-                }
-                found => list(found, pointer, claims),
-            },
-            Self::Roles(pointer) => list(pointer.find(claims), pointer, claims),
+            // Entra's way to say that there are too many of them.
+            Self::Groups(at)
+                if at.pointer.find(claims).is_none()
+                    && (claims.contains_key("hasgroups") || claims.contains_key("_claim_names")) =>
+            {
+                Err((Finding::LeftOut, Vec::new()))
+            }
+            Self::Groups(at) | Self::Roles(at) => list(at, claims),
             Self::Claim(pointer) => values(pointer.find(claims), pointer, claims),
-            Self::Email => Ok((vec![verified_address(claims)?.text], Finding::Differs)),
-            Self::EmailDomain => Ok((vec![verified_address(claims)?.domain], Finding::Differs)),
+            Self::Email(trust) => Ok((vec![verified_address(claims, *trust)?.text], Finding::Differs)),
+            Self::EmailDomain(trust) => {
+                Ok((vec![verified_address(claims, *trust)?.domain], Finding::Differs))
+            }
         }
     }
 }
@@ -193,11 +213,11 @@ impl fmt::Display for About {
         match self {
             Self::Tenant => f.write_str("tenant"),
             Self::Subject => f.write_str("subject"),
-            Self::Groups(pointer) => write!(f, "groups {pointer}"),
-            Self::Roles(pointer) => write!(f, "roles {pointer}"),
+            Self::Groups(at) => write!(f, "groups {}", at.pointer),
+            Self::Roles(at) => write!(f, "roles {}", at.pointer),
             Self::Claim(pointer) => write!(f, "claims {pointer}"),
-            Self::Email => f.write_str("email"),
-            Self::EmailDomain => f.write_str("email_domain"),
+            Self::Email(_) => f.write_str("email"),
+            Self::EmailDomain(_) => f.write_str("email_domain"),
         }
     }
 }
@@ -229,16 +249,27 @@ impl Wanted {
 }
 
 /// The items of a list of texts, and of nothing else.
-fn list(found: Option<&Value>, pointer: &Pointer, claims: &Map<String, Value>) -> Texts {
-    match found {
-        None | Some(Value::Null) => Err((nothing(pointer, claims), Vec::new())),
-        Some(Value::Array(items)) if items.len() > MOST => Err((Finding::TooMany, Vec::new())),
-        Some(Value::Array(items)) => {
-            let texts: Option<Vec<String>> =
-                items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-            texts.map(|texts| (texts, Finding::Differs)).ok_or((Finding::NoListOfTexts, Vec::new()))
+fn list(at: &ListAt, claims: &Map<String, Value>) -> Texts {
+    let nothing_told = |finding| Err((finding, Vec::new()));
+    let texts: Option<Vec<String>> = match at.pointer.find(claims) {
+        None | Some(Value::Null) => return nothing_told(nothing(&at.pointer, claims)),
+        Some(Value::Array(items)) if items.len() > MOST => return nothing_told(Finding::TooMany),
+        Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        // A comma could be part of a name, or be between two.
+        Some(Value::String(text)) if at.form == ListForm::ListOrText => {
+            let is_clear = text.contains(';') || !text.contains([',', '|']);
+            let items = text.split(';').map(str::trim).filter(|item| !item.is_empty());
+            is_clear.then(|| items.map(str::to_owned).collect())
         }
-        Some(_) => Err((Finding::NoListOfTexts, Vec::new())),
+        Some(_) => None,
+    };
+    match texts {
+        None => nothing_told(Finding::NoListOfTexts),
+        Some(texts) if texts.len() > MOST => nothing_told(Finding::TooMany),
+        Some(texts) => {
+            let may_be_more = at.truncated_at.is_some_and(|most| texts.len() >= most);
+            Ok((texts, if may_be_more { Finding::Truncated } else { Finding::Differs }))
+        }
     }
 }
 
@@ -272,15 +303,27 @@ fn nothing(pointer: &Pointer, claims: &Map<String, Value>) -> Finding {
     }
 }
 
-fn verified_address(claims: &Map<String, Value>) -> Result<super::email::Address, (Finding, Vec<String>)> {
+fn verified_address(
+    claims: &Map<String, Value>,
+    trust: EmailTrust,
+) -> Result<Address, (Finding, Vec<String>)> {
     let email = match claims.get("email") {
         None | Some(Value::Null) => return Err((Finding::Absent, Vec::new())),
         Some(Value::String(email)) => email,
         Some(_) => return Err((Finding::NoAddress, Vec::new())),
     };
     let address = address(email).ok_or_else(|| (Finding::NoAddress, vec![email.clone()]))?;
+    let hosts = || {
+        let domain = claims.get("hd").and_then(Value::as_str).and_then(domain);
+        domain.is_some_and(|hosted| hosted == address.domain) || address.domain == "gmail.com"
+    };
+    let believed = match trust {
+        EmailTrust::Verified => true,
+        EmailTrust::Hosted => hosts(),
+        EmailTrust::Never => false,
+    };
     match claims.get("email_verified") {
-        Some(Value::Bool(true)) => Ok(address),
+        Some(Value::Bool(true)) if believed => Ok(address),
         _ => Err((Finding::NotVerified, vec![address.text])),
     }
 }

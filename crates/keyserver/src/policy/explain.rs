@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::condition::{Asked, Condition, Finding, Holds};
 use super::{Policies, Rule, Terms, Verdict};
-use crate::issuer::subject;
 use crate::jose::{Refused, UnverifiedJwt};
 use crate::{json, scope};
 
@@ -66,9 +65,15 @@ pub enum Unanswerable {
     /// The claims are of another issuer than the question.
     #[error("`iss` is not the URL of the issuer that is named")]
     AnotherIssuer,
-    /// The subject is missing, or is none that an issuer may give.
-    #[error("`sub` must be a text that is not empty, not too long, and without control characters")]
+    /// The subject is missing, or is none that the issuer may give.
+    #[error(
+        "`sub` must be a text that is not empty, not too long, and without control characters; or whatever the \
+         issuer's preset has in its place"
+    )]
     NoSubject,
+    /// They are of a tenant, directory or trust domain that the issuer's configuration does not list.
+    #[error("the claims are of no tenant that the issuer's configuration lists")]
+    NoTenant,
 }
 
 /// What the policies say about somebody.
@@ -262,18 +267,16 @@ impl Policies {
         };
         let issuer = match (&question.issuer, url) {
             (Some(name), _) => self.issuers.iter().find(|issuer| *issuer.name == **name),
-            (None, Some(url)) => self.issuers.iter().find(|issuer| issuer.url == *url),
+            (None, Some(url)) => self.issuers.iter().find(|issuer| issuer.goes_by(url)),
             (None, None) => None,
         };
         let issuer = issuer.ok_or(Unanswerable::UnknownIssuer)?;
-        if url.is_some_and(|url| *url != issuer.url) {
+        if url.is_some_and(|url| !issuer.goes_by(url)) {
             return Err(Unanswerable::AnotherIssuer);
         }
-        let subject = subject(&question.claims).map_err(|_| Unanswerable::NoSubject)?;
-        Ok(PrincipalId {
-            tenant: issuer.tenant.clone(),
-            issuer: issuer.name.clone(),
-            subject: subject.into(),
+        issuer.whose(&question.claims).map_err(|why| match why {
+            Refused::UnknownTenant => Unanswerable::NoTenant,
+            _ => Unanswerable::NoSubject,
         })
     }
 }

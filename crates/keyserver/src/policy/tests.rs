@@ -1,4 +1,4 @@
-use portunus_auth_core::PrincipalId;
+use portunus_auth_core::{PrincipalId, TenantId};
 use serde_json::{Value, json};
 
 use super::*;

@@ -42,7 +42,9 @@ impl KeyServer {
     /// [`ReloadError`].
     pub async fn reload_policies(&self, policies: &[PolicyConfig]) -> Result<usize, ReloadError> {
         let longest = self.0.longest;
-        let policies = Policies::build(&self.0.configured, policies, longest).map_err(ReloadError::Config)?;
+        let namings = self.0.issuers.iter().map(|trusted| trusted.issuer.naming.clone()).collect();
+        let policies = Policies::build((&self.0.configured, namings), policies, longest);
+        let policies = policies.map_err(ReloadError::Config)?;
         let mut trail = self.trail(EventKind::PolicyReloaded, Peer::default())?;
         trail.event().actor = Some(Actor::System);
         let server = self.clone();

@@ -144,7 +144,7 @@ async fn what_is_misspelled_is_an_error() {
         ("models = \"all\"", "models = \"gpt\""),
         ("models = \"all\"", "models = \"*\""),
         ("${env:ADMIN}", "canary-literal"),
-        ("tenant = \"acme\"", "tenant = \"acme\"\npreset = \"oidc\""),
+        ("tenant = \"acme\"", "tenant = \"acme\"\npreset = \"keycloak\""),
     ] {
         let changed = SOUND.replacen(from, to, 1);
         assert_ne!(changed, SOUND, "{from}");

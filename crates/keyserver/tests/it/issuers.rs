@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use portunus_auth_core::audit::EventKind;
-use portunus_auth_core::{Outcome, Reason};
+use portunus_auth_core::{AuthError, BearerToken, Outcome, Reason};
 use portunus_keyserver::ExchangeError;
 use portunus_mock::{Fault, TokenFault};
 
-use crate::support::{ENGINEERS, World, exchange_of};
+use crate::support::{ENGINEERS, World, eventually, exchange_of};
 
 const JWKS: &str = "/jwks.json";
 
@@ -38,7 +38,7 @@ async fn many_who_wait_for_the_first_keys_share_one_fetch() {
         .map(|n| {
             let token = world.engineer(&format!("user-{n}")).id_token();
             let server = world.server.clone();
-            tokio::spawn(async move { server.verify(&portunus_auth_core::BearerToken::new(token)).await })
+            tokio::spawn(async move { server.verify(&BearerToken::new(token)).await })
         })
         .collect();
     for one in tries {
@@ -47,32 +47,178 @@ async fn many_who_wait_for_the_first_keys_share_one_fetch() {
     assert_eq!(world.idp.count(JWKS), 1);
 }
 
+/// Tokens that name keys which nobody has, each another one.
+fn forged(world: &World, name: &'static str) -> impl Fn(usize) -> BearerToken {
+    use base64::Engine;
+    let token = world.engineer("mallory").fault(TokenFault::UnknownKid).id_token();
+    let (_, rest) = token.split_once('.').unwrap();
+    let rest = rest.to_owned();
+    move |n| {
+        let header = format!(r#"{{"alg":"RS256","kid":"{name}-{n}"}}"#);
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(header);
+        BearerToken::new(format!("{header}.{rest}"))
+    }
+}
+
 #[tokio::test]
 async fn a_flood_of_unknown_keys_costs_the_issuer_a_handful_of_fetches() {
     let world = World::new(ENGINEERS).await;
     world.key("alice").await;
-    let forged = world.engineer("mallory").fault(TokenFault::UnknownKid).id_token();
-    let (header, rest) = forged.split_once('.').unwrap();
-    assert!(!header.is_empty());
-    use base64::Engine;
-    let encode = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let forgery = forged(&world, "invented");
     for n in 0..10_000 {
-        let header = encode(format!(r#"{{"alg":"RS256","kid":"invented-{n}"}}"#));
-        let token = portunus_auth_core::BearerToken::new(format!("{header}.{rest}"));
-        assert!(world.server.verify(&token).await.is_err());
+        assert!(world.server.verify(&forgery(n)).await.is_err());
+        if n % 1000 == 0 {
+            world.key("alice").await;
+        }
     }
+    // The first one, and what was in reserve.
     assert!(world.idp.count(JWKS) <= 3, "{}", world.idp.count(JWKS));
     // One more for each minute that passes, not one for each token.
-    for minute in 1..=3 {
+    for minute in 1..=10 {
         world.pass(60);
-        for n in 0..100 {
-            let header = encode(format!(r#"{{"alg":"RS256","kid":"again-{minute}-{n}"}}"#));
-            let token = portunus_auth_core::BearerToken::new(format!("{header}.{rest}"));
-            assert!(world.server.verify(&token).await.is_err());
+        for n in 0..1000 {
+            assert!(world.server.verify(&forgery(20_000 * minute + n)).await.is_err());
         }
-        assert!(world.idp.count(JWKS) <= 3 + minute, "{}", world.idp.count(JWKS));
+        world.key("alice").await;
+        assert!(world.idp.count(JWKS) <= 3 + minute as u64, "{}", world.idp.count(JWKS));
     }
+}
+
+/// While the issuer does not answer at all, and thousands wait for what it says about keys that do not exist.
+#[tokio::test]
+async fn good_tokens_are_verified_without_delay_during_a_flood() {
+    let world = World::new(ENGINEERS).await;
     world.key("alice").await;
+    world.idp.fail_next(100, Fault::Hang);
+    let forgery = forged(&world, "invented");
+    let flood: Vec<_> = (0..10_000)
+        .map(|n| {
+            let (server, token) = (world.server.clone(), forgery(n));
+            tokio::spawn(async move { server.verify(&token).await.is_err() })
+        })
+        .collect();
+    // As many wait as may, for an answer that never comes.
+    let waiting = || flood.iter().filter(|one| !one.is_finished()).count();
+    assert!(eventually(|| waiting() < 10_000).await && waiting() > 0);
+    for n in 0..100 {
+        // Polled once: had it to wait for anything that is out of this process, it would not be done.
+        let token = BearerToken::new(world.engineer(&format!("user-{n}")).id_token());
+        let mut verifying = Box::pin(world.server.verify(&token));
+        let waker = std::task::Waker::noop();
+        let polled = verifying.as_mut().poll(&mut std::task::Context::from_waker(waker));
+        assert!(matches!(polled, std::task::Poll::Ready(Ok(_))), "{n}");
+    }
+    for one in flood {
+        one.abort();
+    }
+}
+
+/// An issuer that hangs holds a bounded number of callers, and none of those of another issuer.
+#[tokio::test]
+async fn a_hanging_issuer_keeps_a_bounded_number_waiting_and_nobody_elses() {
+    let world = World::new(ENGINEERS).await;
+    let hanging = crate::support::idp(&world.clock);
+    let more = format!(
+        "[[issuers]]\nname = \"slow\"\nissuer = \"{}\"\ntenant = \"globex\"\n{ENGINEERS}",
+        hanging.issuer()
+    );
+    let config = crate::support::configuration(world.idp.issuer(), &more);
+    let server = crate::support::server(config, world.store.clone(), &world.clock, &world.audit).await;
+    let world = World { server: server.unwrap(), ..world };
+    hanging.fail_next(100, Fault::Hang);
+    let waiting: Vec<_> = (0..1100)
+        .map(|n| {
+            let token = BearerToken::new(hanging.mint(format!("user-{n}")).audience("portunus").id_token());
+            let server = world.server.clone();
+            tokio::spawn(async move { server.verify(&token).await })
+        })
+        .collect();
+    let done = || waiting.iter().filter(|one| one.is_finished()).count();
+    assert!(eventually(|| done() == 1100 - 1024).await, "{}", done());
+    world.key("alice").await;
+    for one in waiting {
+        if one.is_finished() {
+            assert!(matches!(one.await.unwrap(), Err(AuthError::Unavailable(_))));
+        } else {
+            one.abort();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_costs_one_fetch_however_many_come_with_the_new_key() {
+    let world = World::new(ENGINEERS).await;
+    world.key("alice").await;
+    world.idp.rotate_keys();
+    let tries: Vec<_> = (0..64)
+        .map(|n| {
+            let token = BearerToken::new(world.engineer(&format!("user-{n}")).id_token());
+            let server = world.server.clone();
+            tokio::spawn(async move { server.verify(&token).await })
+        })
+        .collect();
+    for one in tries {
+        one.await.unwrap().unwrap();
+    }
+    assert_eq!(world.idp.count(JWKS), 2);
+}
+
+/// Down for a day: nobody within the bound notices, everybody beyond it is told to try again, and it heals.
+#[tokio::test]
+async fn a_virtual_day_without_the_issuer() {
+    let world = World::new(ENGINEERS).await;
+    let held = BearerToken::new(world.engineer("alice").ttl(Duration::from_secs(23 * 3600)).id_token());
+    world.server.verify(&held).await.unwrap();
+    world.idp.set_down(true);
+    for quarter in 1..4 * 24 {
+        world.pass(15 * 60);
+        world.key("bob").await;
+        assert_eq!(world.server.verify(&held).await.is_ok(), quarter < 4 * 23, "{quarter}");
+    }
+    // Tried again and again in the background, and not for every caller.
+    let tried = world.idp.count("/.well-known/openid-configuration");
+    assert!((2..=97).contains(&tried), "{tried}");
+    world.pass(15 * 60);
+    for _ in 0..3 {
+        let answer = world.form(&exchange_of(&world.engineer("bob").id_token())).await;
+        assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    }
+    world.idp.set_down(false);
+    world.pass(60);
+    world.key("bob").await;
+}
+
+/// Beyond the time that its keys are current, an issuer that hangs makes nobody wait who could go on.
+#[tokio::test]
+async fn only_one_waits_for_keys_that_are_due_and_nobody_after_a_failure() {
+    let world = World::new(ENGINEERS).await;
+    world.key("alice").await;
+    world.idp.fail_next(100, Fault::Hang);
+    world.pass(15 * 60);
+    let first = {
+        let (server, token) = (world.server.clone(), BearerToken::new(world.engineer("first").id_token()));
+        tokio::spawn(async move { server.verify(&token).await })
+    };
+    assert!(!eventually(|| first.is_finished()).await);
+    let token = BearerToken::new(world.engineer("second").id_token());
+    let mut second = Box::pin(world.server.verify(&token));
+    let polled = second.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(polled, std::task::Poll::Ready(Ok(_))));
+    first.abort();
+}
+
+/// A key that its issuer withdrew ends what was verified with it, also where the same few tokens come again
+/// and again.
+#[tokio::test]
+async fn a_remembered_token_is_verified_anew_when_the_keys_are_due() {
+    let world = World::new(ENGINEERS).await;
+    let alice = BearerToken::new(world.engineer("alice").id_token());
+    world.server.verify(&alice).await.unwrap();
+    world.idp.rotate_keys();
+    world.idp.retire_keys();
+    world.pass(15 * 60);
+    assert!(world.server.verified(&alice).is_none());
+    assert!(matches!(world.server.verify(&alice).await, Err(AuthError::Unknown)));
 }
 
 #[tokio::test]

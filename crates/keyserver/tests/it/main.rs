@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
 
 mod administration;
+mod attacks;
 mod config;
 mod contract;
 mod direct;
@@ -12,11 +13,14 @@ mod hangups;
 mod introspection;
 mod issuers;
 mod keys;
+mod limits;
 mod metadata;
 mod policies;
 mod policy_properties;
+mod presets;
 mod properties;
 mod regressions;
 mod secrets;
+mod signer;
 mod support;
 mod vectors;

@@ -11,8 +11,10 @@ use portunus_keyserver::{
 use portunus_mock::Algorithm;
 use portunus_store::Memory;
 use proptest::prelude::*;
+use serde_json::json;
 use tokio::runtime::Runtime;
 
+use crate::signer::{ALL, Signer};
 use crate::support::{NOW, clock, configuration, idp, server};
 
 pub(crate) fn runtime() -> &'static Runtime {
@@ -129,6 +131,52 @@ async fn any_changed_bit_of_a_token_is_refused() {
         for cut in 0..token.len() {
             assert!(accepts(token[..cut].to_owned()).is_err(), "{algorithm:?}: the first {cut} characters");
         }
+    }
+}
+
+/// A token of each algorithm, and whether a text is accepted in its place.
+struct Signed {
+    tokens: Vec<String>,
+    issuer: Issuer,
+    keys: KeySet,
+}
+
+impl Signed {
+    fn new() -> Self {
+        let signer = Signer::new();
+        let claims =
+            json!({"iss": "https://idp", "sub": "alice", "aud": "portunus", "iat": NOW, "exp": NOW + 600});
+        let tokens = ALL.iter().map(|algorithm| signer.sign(algorithm, json!({}), &claims)).collect();
+        let keys = KeySet::parse(signer.jwks().to_string().as_bytes()).unwrap();
+        let audiences = Audiences::new(["portunus"]).unwrap();
+        let mut issuer = Issuer::new("idp", "https://idp", TenantId::new("acme").unwrap(), audiences);
+        issuer.algorithms = serde_json::from_value(json!(ALL)).unwrap();
+        Self { tokens, issuer, keys }
+    }
+
+    fn accepts(&self, token: Vec<u8>) -> bool {
+        let Ok(text) = String::from_utf8(token) else { return false };
+        let token = BearerToken::new(text);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        UnverifiedJwt::read(&token)
+            .is_ok_and(|jwt| self.issuer.verify(&jwt, TokenKind::Identity, &self.keys, now).is_ok())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_changed_bit_of_any_algorithms_token_is_refused(
+        algorithm in 0..ALL.len(), place in any::<prop::sample::Index>(), bit in 0..8_u8,
+    ) {
+        static SIGNED: LazyLock<Signed> = LazyLock::new(Signed::new);
+        let token = SIGNED.tokens[algorithm].clone().into_bytes();
+        prop_assert!(SIGNED.accepts(token.clone()), "{}", ALL[algorithm]);
+        let mut changed = token;
+        let place = place.index(changed.len());
+        changed[place] ^= 1 << bit;
+        prop_assert!(!SIGNED.accepts(changed), "{}: bit {bit} of character {place}", ALL[algorithm]);
     }
 }
 
