@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{BearerToken, BoxError, Principal};
+use crate::{BearerToken, BoxError, Principal, Reason};
 
 /// Recognises the tokens of one kind.
 ///
@@ -51,6 +51,10 @@ pub enum AuthError {
         /// How long to wait.
         retry_after: std::time::Duration,
     },
+    /// It is bound to a private key (RFC 9449, RFC 8705), and whoever presents it did not prove to hold that
+    /// key, for this reason.
+    #[error("possession is not proven")]
+    Unproven(Reason),
     /// It could not be told; deny, with 503.
     #[error("authentication is unavailable")]
     Unavailable(#[source] BoxError),

@@ -22,10 +22,15 @@ impl BearerToken {
     /// (RFC 9110 section 11.1) and followed by one or more spaces (section 11.4). `None`: another scheme,
     /// or anything but one token.
     pub fn from_authorization(value: &HeaderValue) -> Option<Self> {
+        Self::with_scheme(value, "Bearer")
+    }
+
+    /// The same of another scheme that carries a token, such as `DPoP` (RFC 9449 section 7.1).
+    pub fn with_scheme(value: &HeaderValue, expected: &str) -> Option<Self> {
         let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
         let token = token.trim_start_matches(' ');
         let is_one = !token.is_empty() && !token.contains([' ', '\t']);
-        (scheme.eq_ignore_ascii_case("bearer") && is_one).then(|| Self::new(token))
+        (scheme.eq_ignore_ascii_case(expected) && is_one).then(|| Self::new(token))
     }
 
     /// The text, for digesting, verifying or sending; never for showing.

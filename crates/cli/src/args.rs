@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Call any LLM without holding anyone's secret.
 #[derive(Debug, Parser)]
@@ -91,9 +91,10 @@ pub(crate) struct MockServe {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Exchange an identity token for a key, and print the key.
+    /// Exchange an identity token for a key, or a key for a narrower and shorter one that ends with it, and
+    /// print the key.
     #[command(
-        after_help = "Example:\n  OPENAI_API_KEY=$(portunus token exchange --server http://127.0.0.1:4000 < id-token.jwt)"
+        after_help = "Examples:\n  OPENAI_API_KEY=$(portunus token exchange --server http://127.0.0.1:4000 < id-token.jwt)\n  echo $OPENAI_API_KEY | portunus token exchange --server http://127.0.0.1:4000 --scope model:gpt-4o --ttl 300"
     )]
     Exchange(Exchange),
 }
@@ -103,11 +104,14 @@ pub(crate) struct Exchange {
     /// The gateway's URL.
     #[arg(long, value_name = "URL")]
     pub(crate) server: url::Url,
-    /// The file that holds the identity token; standard input unless given. Never an argument, because
-    /// other users of the machine see those.
+    /// The file that holds the identity token, or the key; standard input unless given. Never an argument,
+    /// because other users of the machine see those.
     #[arg(long, value_name = "FILE")]
     pub(crate) subject_token_file: Option<PathBuf>,
-    /// Ask for less than the policy grants, such as "model:gpt-4o* tool:get_weather".
+    /// What it is; a key is known by its prefix, and everything else is an ID token unless said otherwise.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) subject_token_type: Option<SubjectTokenType>,
+    /// Ask for less than the policy, or the key, grants, such as "model:gpt-4o* tool:get_weather".
     #[arg(long)]
     pub(crate) scope: Option<String>,
     /// Ask for a shorter life, in seconds.
@@ -116,6 +120,33 @@ pub(crate) struct Exchange {
     /// Print the whole answer as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What a token is that is exchanged (RFC 8693 section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum SubjectTokenType {
+    /// An OpenID Connect ID token, or another JWT about somebody.
+    IdToken,
+    /// A key, or an access token of an issuer (RFC 9068).
+    AccessToken,
+    /// Either of an issuer's tokens.
+    Jwt,
+}
+
+impl SubjectTokenType {
+    /// What this token looks like.
+    pub(crate) fn of(token: &str) -> Self {
+        if token.starts_with(portunus_keyserver::PREFIX) { Self::AccessToken } else { Self::IdToken }
+    }
+
+    pub(crate) fn urn(self) -> &'static str {
+        match self {
+            Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

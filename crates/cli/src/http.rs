@@ -20,16 +20,17 @@ pub(crate) fn client() -> Result<reqwest::Client, Failure> {
         .map_err(|error| Failure::Retry(format!("no HTTP client: {error}")))
 }
 
-/// An exchange of an identity token for a key (RFC 8693 section 2.1).
+/// An exchange of an identity token, or of a key, for a key (RFC 8693 section 2.1).
 pub(crate) fn exchange_form<'a>(
     subject_token: &'a str,
+    subject_token_type: &'a str,
     scope: Option<&'a str>,
     ttl: Option<&'a str>,
 ) -> Vec<(&'static str, &'a str)> {
     let mut form = vec![
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
         ("subject_token", subject_token),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ("subject_token_type", subject_token_type),
     ];
     form.extend(scope.map(|scope| ("scope", scope)));
     form.extend(ttl.map(|ttl| ("ttl", ttl)));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use portunus_auth_core::dialect::KEY_HEADERS;
-use portunus_auth_core::{AuthError, BearerToken, Principal};
-use portunus_keyserver::{KeyServer, Peer};
+use portunus_auth_core::{AuthError, BearerToken, Confirmation, Principal, Reason};
+use portunus_keyserver::{KeyServer, Peer, Possession};
 
 use crate::call::Head;
 use crate::reply::Refusal;
@@ -25,12 +25,38 @@ impl Authn {
         Self { keys, server }
     }
 
-    /// Who this is.
+    /// Who this is, and that they may present what they present.
     pub(crate) async fn authenticate(&self, head: &Head, peer: IpAddr) -> Result<Arc<Principal>, Refusal> {
-        let token = presented(&head.headers).map_err(Refusal::Auth)?;
-        self.recognise(&token, peer).await.map_err(|why| match why {
+        let (token, scheme) = presented(&head.headers).map_err(Refusal::Auth)?;
+        let caller = self.recognise(&token, peer).await.map_err(|why| match why {
             AuthError::TooOften { retry_after } => Refusal::RateLimited(retry_after),
             why => Refusal::Auth(why),
+        })?;
+        self.check_possession(&caller, &token, scheme, head)?;
+        Ok(caller)
+    }
+
+    /// A token that is bound to a private key (RFC 9449, RFC 8705) comes in the scheme that says so, with proof
+    /// that the sender of this request holds the key; one that is not bound comes in no such scheme.
+    fn check_possession(
+        &self,
+        caller: &Principal,
+        token: &BearerToken,
+        scheme: Scheme,
+        head: &Head,
+    ) -> Result<(), Refusal> {
+        let is_dpop = match (&caller.grant().confirmation, scheme) {
+            (None, Scheme::Bearer) => return Ok(()),
+            (Some(Confirmation::Jkt(_)), Scheme::Dpop) => true,
+            (Some(Confirmation::Jkt(_)), Scheme::Bearer) => return Err(Refusal::Proof(Reason::MissingProof)),
+            (_, Scheme::Dpop) => return Err(Refusal::Auth(AuthError::Malformed)),
+            (Some(_), Scheme::Bearer) => false,
+        };
+        let server = self.server.as_ref().ok_or(Refusal::Auth(AuthError::Unknown))?;
+        let shown = Possession::of(&head.method, head.uri.path(), &head.headers, &head.extensions);
+        server.prove(caller, token, &shown).map_err(|error| match error {
+            AuthError::Unproven(reason) if is_dpop => Refusal::Proof(reason),
+            other => Refusal::Auth(other),
         })
     }
 
@@ -56,10 +82,19 @@ impl Authn {
     }
 }
 
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    /// By itself.
+    Bearer,
+    /// With a proof (RFC 9449 section 7.1).
+    Dpop,
+}
+
 /// The one credential that a request carries, wherever its provider's client puts it. Two that differ
 /// are refused: it could not be told who is calling.
-fn presented(headers: &HeaderMap) -> Result<BearerToken, AuthError> {
-    let mut found: Option<BearerToken> = None;
+fn presented(headers: &HeaderMap) -> Result<(BearerToken, Scheme), AuthError> {
+    let (mut found, mut scheme): (Option<BearerToken>, _) = (None, Scheme::Bearer);
     for name in &KEY_HEADERS {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next() else { continue };
@@ -67,7 +102,9 @@ fn presented(headers: &HeaderMap) -> Result<BearerToken, AuthError> {
             return Err(AuthError::Ambiguous);
         }
         let token = if *name == AUTHORIZATION {
-            BearerToken::from_authorization(value).ok_or(AuthError::Malformed)?
+            let dpop = BearerToken::with_scheme(value, "DPoP");
+            scheme = if dpop.is_some() { Scheme::Dpop } else { Scheme::Bearer };
+            dpop.or_else(|| BearerToken::from_authorization(value)).ok_or(AuthError::Malformed)?
         } else {
             BearerToken::new(value.to_str().map_err(|_| AuthError::Malformed)?.trim())
         };
@@ -76,19 +113,85 @@ fn presented(headers: &HeaderMap) -> Result<BearerToken, AuthError> {
             _ => found = Some(token),
         }
     }
-    found.filter(|token| !token.expose().is_empty()).ok_or(AuthError::Missing)
+    let token = found.filter(|token| !token.expose().is_empty()).ok_or(AuthError::Missing)?;
+    Ok((token, scheme))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portunus_keyserver::ClientCertificate;
 
     fn present(pairs: &[(&'static str, &'static str)]) -> Result<String, AuthError> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, http::HeaderValue::from_static(value));
         }
-        presented(&headers).map(|token| token.expose().to_owned())
+        presented(&headers).map(|(token, _)| token.expose().to_owned())
+    }
+
+    /// The caller of a request whose connection brought this certificate, or none.
+    async fn call(
+        server: &KeyServer,
+        token: &BearerToken,
+        certificate: Option<&[u8]>,
+    ) -> Result<Arc<Principal>, Refusal> {
+        use http::{Extensions, HeaderValue, Method, Uri};
+        let mut extensions = Extensions::new();
+        if let Some(certificate) = certificate {
+            extensions.insert(ClientCertificate::from_der(certificate));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::try_from(token.expose()).unwrap());
+        let (method, uri) = (Method::POST, Uri::from_static("/v1/messages"));
+        let route = portunus_auth_core::Dialect::route(&method, uri.path()).unwrap();
+        let authn = Authn::new(StaticKeys::new(), Some(server.clone()));
+        let head = Head { route, method, uri, headers, extensions };
+        authn.authenticate(&head, IpAddr::from([127, 0, 0, 1])).await
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_bound_to_a_certificate_comes_over_its_connection_only() {
+        use portunus_auth_core::audit::MemorySink;
+        use portunus_keyserver::{Config, Parts, Peer, TokenKind, TokenRequest};
+        let idp = portunus_mock::MockIdp::builder().build().unwrap();
+        let config: Config = toml::from_str(&format!(
+            "key_server = {{ audience = \"portunus\" }}\n\
+             issuers = [{{ name = \"idp\", issuer = \"{}\", tenant = \"acme\" }}]\n\
+             policies = [{{ name = \"all\", match = {{ issuer = \"idp\", subject = \"a*\" }}, \
+             grant = {{ models = \"all\", tier = \"t\", ttl = \"1h\" }} }}]",
+            idp.issuer()
+        ))
+        .unwrap();
+        let clock: Arc<dyn portunus_auth_core::Clock> = Arc::new(portunus_auth_core::SystemClock);
+        let store = Arc::new(portunus_store::Memory::new(clock.clone()));
+        let parts = Parts::new(store, clock, Arc::new(MemorySink::default()), &NoSecrets);
+        let server = KeyServer::new(config, parts).await.unwrap();
+        let token = idp.mint("alice").audience("portunus").id_token();
+        let mut request = TokenRequest::new(BearerToken::new(token), TokenKind::Identity);
+        request.possession = Possession::none().with_certificate(ClientCertificate::from_der(b"mine"));
+        let key = server.exchange(request, Peer::default()).await.unwrap().access_token;
+
+        assert!(call(&server, &key, Some(b"mine")).await.is_ok());
+        for (certificate, reason) in
+            [(None, Reason::MissingProof), (Some(b"theirs".as_slice()), Reason::ProofOfOtherKey)]
+        {
+            let refused = call(&server, &key, certificate).await.unwrap_err();
+            assert!(matches!(&refused, Refusal::Auth(AuthError::Unproven(its)) if *its == reason));
+            assert_eq!(refused.outcome(), portunus_auth_core::Outcome::Refused(reason));
+        }
+    }
+
+    struct NoSecrets;
+
+    impl portunus_auth_core::SecretSource for NoSecrets {
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
     }
 
     #[test]
@@ -96,6 +199,7 @@ mod tests {
         for pair in [
             ("authorization", "Bearer k"),
             ("authorization", "bEARER  k "),
+            ("authorization", "dpop k"),
             ("x-api-key", "k"),
             ("api-key", "k"),
             ("x-goog-api-key", "k"),

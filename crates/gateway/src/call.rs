@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, Request, Version};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -60,8 +61,11 @@ impl Drop for Room<'_> {
 /// A request's head, with its route decided once.
 pub(crate) struct Head {
     pub(crate) route: Route,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    pub(crate) query: Option<Box<str>>,
+    /// What the listener knows of the connection, such as the client's certificate.
+    pub(crate) extensions: Extensions,
 }
 
 /// A whole request, as far as a decision needs to know it.
@@ -83,12 +87,11 @@ impl Call {
         let (head, body) = request.into_parts();
         let route = route.map_err(Refusal::Route)?;
         check_type(&head.headers)?;
-        let query = head.uri.query();
-        if query.is_some_and(|query| !is_understood(query)) {
+        if head.uri.query().is_some_and(|query| !is_understood(query)) {
             return Err(Refusal::BadHead("The URL has a parameter that this route does not take."));
         }
-        let query = query.map(Box::from);
-        Ok((Head { route, headers: head.headers, query }, body))
+        let Parts { method, uri, headers, extensions, .. } = head;
+        Ok((Head { route, method, uri, headers, extensions }, body))
     }
 
     /// What the caller is about to do.

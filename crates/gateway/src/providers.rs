@@ -238,6 +238,7 @@ fn forward_headers(names: &[String]) -> Result<Vec<HeaderName>, ConfigProblem> {
         let name = HeaderName::try_from(name.as_str()).map_err(|_| wrong("this is no header's name"))?;
         let never = [
             "cookie",
+            "dpop",
             "connection",
             "transfer-encoding",
             "content-length",

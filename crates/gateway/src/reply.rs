@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portunus_auth_core::audit::RequestId;
 use portunus_auth_core::dialect::{BadBody, ErrorKind, NoRoute};
 use portunus_auth_core::{AuthError, BoxError, CredentialError, Denied, Dialect, Outcome, Reason};
-use portunus_keyserver::PublicUrl;
+use portunus_keyserver::{DPOP_CHALLENGE, PublicUrl};
 
 use crate::body::Body;
 
@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     NotJson,
     Overloaded,
     Auth(AuthError),
+    /// The caller's token needs a DPoP proof (RFC 9449), and there is none that counts.
+    Proof(Reason),
     BodyTooLarge(usize),
     BodyTimeout,
     BodyBroken,
@@ -55,9 +57,11 @@ impl Refusal {
                 AuthError::Expired => R::ExpiredCredential,
                 AuthError::Revoked => R::RevokedCredential,
                 AuthError::NotAdmitted => R::NotAdmitted,
+                AuthError::Unproven(reason) => *reason,
                 AuthError::Unavailable(_) => R::AuthenticationUnavailable,
                 _ => R::UnknownCredential,
             }),
+            Self::Proof(reason) => Outcome::Refused(*reason),
             Self::BodyTimeout => Outcome::Refused(R::RequestTimeout),
             Self::BodyBroken => Outcome::Abandoned,
             Self::Denied(Denied::Tool) => Outcome::Refused(R::ToolDenied),
@@ -95,6 +99,9 @@ impl Refusal {
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
+            Self::Proof(_) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(DPOP_CHALLENGE));
+            }
             _ if kind == ErrorKind::Authentication => {
                 headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
@@ -129,7 +136,7 @@ impl Refusal {
             Self::Auth(AuthError::Ambiguous) => {
                 (K::InvalidRequest, "The request carries more than one credential. Send exactly one.")
             }
-            Self::Auth(_) => {
+            Self::Auth(_) | Self::Proof(_) => {
                 (K::Authentication, "Invalid credential. Obtain a new key and send it as a Bearer token.")
             }
             Self::BodyTooLarge(limit) => {

@@ -102,7 +102,7 @@ impl Provider {
     fn path(&self, call: &Call) -> Result<PathAndQuery, Refusal> {
         let route = call.head.route.path;
         let rest = route.strip_prefix(self.kind.base_has()).unwrap_or(route);
-        let path = match &call.head.query {
+        let path = match call.head.uri.query() {
             Some(query) => format!("{}{rest}?{query}", self.base_path),
             None => format!("{}{rest}", self.base_path),
         };

@@ -54,6 +54,10 @@ pub struct KeyServerConfig {
     /// that is refused before anything is verified.
     #[serde(default = "twenty_a_second")]
     pub tokens_per_minute: Limit,
+    /// How long known keys keep working while the store cannot be reached. Revocations by other servers may be
+    /// missed for that long.
+    #[serde(default = "five_minutes")]
+    pub fail_static: Ttl,
     /// Who may list and revoke keys. Without it, nobody may over HTTP.
     pub admin: Option<AdminConfig>,
     /// Who may ask what a key is good for, beside the administrator and whoever holds a key of the same
@@ -211,6 +215,7 @@ impl KeyServerConfig {
             token_ttl: one_hour(),
             max_keys_per_identity: one_hundred(),
             tokens_per_minute: twenty_a_second(),
+            fail_static: five_minutes(),
             admin: None,
             clients: Vec::new(),
             pepper: None,
@@ -308,6 +313,10 @@ fn one_hour() -> Ttl {
 
 fn twenty_a_second() -> Limit {
     const { Limit::At(NonZeroU64::new(1200).unwrap()) }
+}
+
+fn five_minutes() -> Ttl {
+    Ttl(Duration::from_secs(300))
 }
 
 fn one_hundred() -> NonZeroUsize {

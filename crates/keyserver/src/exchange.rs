@@ -1,159 +1,36 @@
 //! One identity token for one key: verify, decide, spend, mint, insert. Each step takes what the one
-//! before it made, so none can be left out.
+//! before it made, so none can be left out. A key for a narrower one: the same, but what it may do is decided
+//! by the key, and it is not spent.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `words.rs` | the request, the answer, and the errors |
+//! | `narrowing.rs` | what is decided about a key that is to be narrowed |
 //!
 //! From `spend` on, the exchange is in a task of its own: a caller who hangs up does not leave a spent
 //! token without a key.
 
+mod narrowing;
+mod words;
+
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand::SystemRandom;
 use portunus_auth_core::audit::{Actor, EventKind};
-use portunus_auth_core::{BearerToken, BoxError, Grant, KeyId, Outcome, Reason, Trail};
-use portunus_store::StoreError;
+use portunus_auth_core::{Confirmation, Grant, GrantRequest, KeyId, Outcome, PrincipalId, Reason, Trail};
 use tracing::{Instrument, instrument};
 
+use crate::dpop::Proof;
 use crate::identity::Identity;
-use crate::index::InsertError;
 use crate::issuer::TokenKind;
-use crate::key::{TempKey, is_ours};
+use crate::key::{KeyDigest, TempKey, is_ours};
 use crate::keys::{KeyRecord, new_id};
-use crate::limits::TooOften;
 use crate::policy::{Decision, Evidence};
 use crate::scope::{self, Scope};
 use crate::server::{Busy, KeyServer, NotIdentified};
 
-/// What a caller wants: a key in exchange for an identity token.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TokenRequest {
-    /// The identity token.
-    pub subject_token: BearerToken,
-    /// What kind of token it is meant to be.
-    pub kind: TokenKind,
-    /// The scopes wanted, as `model:PATTERN tool:PATTERN role:PATTERN upstream:PATTERN`. `None`: whatever the
-    /// policy grants.
-    pub scope: Option<String>,
-    /// The policy meant, where several admit the caller.
-    pub policy: Option<String>,
-    /// A shorter life than the policy grants.
-    pub ttl: Option<Duration>,
-    /// Whom the key is for. Each must be this server's audience.
-    pub audiences: Vec<String>,
-}
-
-impl TokenRequest {
-    /// Asks for whatever the policy grants to the identity in this token.
-    pub fn new(subject_token: BearerToken, kind: TokenKind) -> Self {
-        Self { subject_token, kind, scope: None, policy: None, ttl: None, audiences: Vec::new() }
-    }
-}
-
-/// A key, for the caller alone.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct IssuedKey {
-    /// The key. This is the only time it is seen.
-    pub access_token: BearerToken,
-    /// Its public name, by which it can be revoked.
-    pub key_id: KeyId,
-    /// How long it lives from now.
-    pub expires_in: Duration,
-    /// What it may be used for, as a scope.
-    pub scope: String,
-    /// What it may be used for.
-    pub grant: Grant,
-}
-
-/// Why no key is issued, by what the caller can do about it. What exactly was wrong is for the audit.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExchangeError {
-    /// The request is not what RFC 8693 asks for.
-    #[error("the request is malformed")]
-    Malformed,
-    /// The request's body is longer than 32 KiB.
-    #[error("the request is too large")]
-    TooLarge,
-    /// The request's body took longer than 10 seconds to arrive.
-    #[error("the request did not arrive in time")]
-    TooSlow,
-    /// Another grant type than token exchange.
-    #[error("the grant type is not supported")]
-    UnsupportedGrantType,
-    /// The subject token is bad, unacceptable, or was used before: sign in again.
-    #[error("the subject token is not acceptable")]
-    BadSubject(Reason),
-    /// A scope is unknown, or nothing of it is granted.
-    #[error("the scope is unknown or not granted")]
-    InvalidScope,
-    /// Another audience than this server's.
-    #[error("the audience is not served here")]
-    InvalidTarget,
-    /// Too many tokens came from the caller's address. Wait.
-    #[error("too many requests")]
-    TooOften {
-        /// So long.
-        retry_after: Duration,
-    },
-    /// Wait until a key ends.
-    #[error("too many live keys")]
-    TooManyKeys {
-        /// Until the first of them ends.
-        retry_after: Duration,
-    },
-    /// It could not be told, or not be kept. Try again later.
-    #[error("the key server cannot answer now")]
-    Unavailable {
-        /// What is missing.
-        reason: Reason,
-        /// Why.
-        #[source]
-        source: BoxError,
-    },
-}
-
-impl ExchangeError {
-    pub(crate) fn unavailable(reason: Reason, source: impl Into<BoxError>) -> Self {
-        Self::Unavailable { reason, source: source.into() }
-    }
-
-    /// What the audit says.
-    pub(crate) fn reason(&self) -> Reason {
-        match self {
-            Self::Malformed => Reason::MalformedRequest,
-            Self::TooLarge => Reason::RequestTooLarge,
-            Self::TooSlow => Reason::RequestTimeout,
-            Self::UnsupportedGrantType => Reason::UnsupportedGrant,
-            Self::BadSubject(reason) | Self::Unavailable { reason, .. } => *reason,
-            Self::InvalidScope => Reason::ScopeDenied,
-            Self::InvalidTarget => Reason::WrongAudience,
-            Self::TooOften { .. } => Reason::RateLimited,
-            Self::TooManyKeys { .. } => Reason::TooManyKeys,
-        }
-    }
-}
-
-impl From<TooOften> for ExchangeError {
-    fn from(TooOften { retry_after }: TooOften) -> Self {
-        Self::TooOften { retry_after }
-    }
-}
-
-impl From<StoreError> for ExchangeError {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(Reason::StoreUnavailable, error)
-    }
-}
-
-impl From<InsertError> for ExchangeError {
-    fn from(error: InsertError) -> Self {
-        match error {
-            InsertError::TooMany { retry_after } => Self::TooManyKeys { retry_after },
-            InsertError::NotGranted => Self::BadSubject(Reason::NoPolicy),
-            InsertError::Store(error) => error.into(),
-        }
-    }
-}
+pub use words::{ExchangeError, IssuedKey, TokenRequest};
 
 /// How a trail is ended. A plain function, because it outlives the caller.
 pub(crate) type Conclude = fn(Trail, &Result<IssuedKey, ExchangeError>);
@@ -202,9 +79,15 @@ pub(crate) async fn exchange(
 
 /// Who gets what, and what is kept of them.
 struct Admitted {
-    identity: Identity,
+    owner: Arc<PrincipalId>,
     decision: Decision,
-    evidence: Evidence,
+    evidence: Option<Arc<Evidence>>,
+    /// The token that the exchange spends. A key that is narrowed is not spent.
+    spends: Option<Identity>,
+    /// The proof that the exchange spends.
+    proof: Option<Proof>,
+    /// The key that this one descends from, and all that it descends from.
+    lineage: Option<(KeyId, Vec<KeyDigest>)>,
 }
 
 /// Changes nothing: whoever is refused here, or goes away, keeps the token.
@@ -220,12 +103,16 @@ async fn admit(
         Some(text) => Some(Scope::parse(text).ok_or(ExchangeError::InvalidScope)?),
         None => None,
     };
-    let identity = verify(server, request).await?;
-    trail.event().actor = Some(Actor::Identity(identity.id().clone()));
-    let (decision, evidence) = decide(server, &identity, request, scope.as_ref())?;
-    trail.event().target.policy = Some(decision.policy.clone());
-    server.room(identity.id()).await?;
-    Ok(Admitted { identity, decision, evidence })
+    let admitted = if is_ours(&request.subject_token) && request.kind == TokenKind::Access {
+        narrowing::admit(server, request, scope.as_ref(), trail).await?
+    } else {
+        let identity = verify(server, request).await?;
+        trail.event().actor = Some(Actor::Identity(identity.id().clone()));
+        decide(server, identity, request, scope.as_ref())?
+    };
+    trail.event().target.policy = Some(admitted.decision.policy.clone());
+    server.room(&admitted.owner).await?;
+    Ok(admitted)
 }
 
 async fn issue(
@@ -233,7 +120,7 @@ async fn issue(
     admitted: Admitted,
     trail: &mut Trail,
 ) -> Result<IssuedKey, ExchangeError> {
-    spend(server, &admitted.identity, &admitted.decision).await?;
+    spend(server, &admitted).await?;
     let (key, record) = mint(admitted, server.now())?;
     trail.event().target.jti = Some(record.jti.clone());
     insert(server, key, record).await
@@ -255,36 +142,67 @@ async fn verify(server: &KeyServer, request: &TokenRequest) -> Result<Identity, 
 
 fn decide(
     server: &KeyServer,
-    identity: &Identity,
+    identity: Identity,
     request: &TokenRequest,
     scope: Option<&Scope>,
-) -> Result<(Decision, Evidence), ExchangeError> {
+) -> Result<Admitted, ExchangeError> {
     let policies = server.policies();
     let named = request.policy.as_deref();
     let decision = policies.decide(&identity.asked(), named, request.ttl, server.now());
     let decision = decision.ok_or(ExchangeError::BadSubject(Reason::NoPolicy))?;
-    let grant = scope::narrow(&decision.grant, scope).ok_or(ExchangeError::InvalidScope)?;
-    Ok((Decision { grant, ..decision }, policies.evidence(identity)))
+    let (confirmation, proof) = server.bind(identity.confirmation(), request)?;
+    let grant = narrow(&decision.grant, scope, confirmation)?;
+    Ok(Admitted {
+        owner: identity.id().clone(),
+        decision: Decision { grant, ..decision },
+        evidence: Some(policies.evidence(&identity).into()),
+        spends: Some(identity),
+        proof,
+        lineage: None,
+    })
 }
 
-/// Before the key exists: of two exchanges at once, one must fail.
-async fn spend(server: &KeyServer, identity: &Identity, decision: &Decision) -> Result<(), ExchangeError> {
-    if decision.reusable || server.spend(identity).await? {
-        return Ok(());
+/// The grant as far as it was asked for, bound to a key.
+fn narrow(
+    grant: &Grant,
+    scope: Option<&Scope>,
+    confirmation: Option<Confirmation>,
+) -> Result<Grant, ExchangeError> {
+    let grant = scope::narrow(grant, scope).ok_or(ExchangeError::InvalidScope)?;
+    let bound = GrantRequest { confirmation, ..GrantRequest::default() };
+    grant.narrow(&bound).map_err(|_wider| ExchangeError::BadProof(Reason::ProofOfOtherKey))
+}
+
+/// Before the key exists: of two exchanges at once, one must fail. The proof comes first, which the caller can
+/// make anew.
+async fn spend(server: &KeyServer, admitted: &Admitted) -> Result<(), ExchangeError> {
+    let Admitted { decision, spends, proof, .. } = admitted;
+    if let Some(proof) = proof
+        && !server.spend_proof(proof).await?
+    {
+        return Err(ExchangeError::BadProof(Reason::ReplayedProof));
     }
-    Err(ExchangeError::BadSubject(Reason::ReplayedToken))
+    match spends {
+        Some(identity) if !decision.reusable && !server.spend(identity).await? => {
+            Err(ExchangeError::BadSubject(Reason::ReplayedToken))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn mint(admitted: Admitted, now: SystemTime) -> Result<(TempKey, KeyRecord), ExchangeError> {
-    let Admitted { identity, decision, evidence } = admitted;
+    let Admitted { owner, decision, evidence, lineage, .. } = admitted;
     let key = TempKey::mint(&SystemRandom::new())
         .map_err(|no_randomness| ExchangeError::unavailable(Reason::Internal, no_randomness))?;
+    let (parent, ancestors) = lineage.map_or((None, Vec::new()), |(parent, all)| (Some(parent), all));
     let record = KeyRecord {
         jti: new_id(now),
-        owner: (**identity.id()).clone(),
+        owner: (*owner).clone(),
         grant: decision.grant,
         policy: decision.policy,
-        evidence: Some(evidence.into()),
+        evidence,
+        parent,
+        ancestors,
     };
     Ok((key, record))
 }

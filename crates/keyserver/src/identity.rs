@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portunus_auth_core::{BearerToken, PrincipalId};
+use portunus_auth_core::{BearerToken, Confirmation, PrincipalId};
 use serde_json::{Map, Value};
 
 use crate::jose::{Algorithm, half_hash};
@@ -18,6 +18,7 @@ pub struct Identity {
     algorithm: Algorithm,
     expires_at: SystemTime,
     forget_at: SystemTime,
+    confirmation: Option<Confirmation>,
 }
 
 impl Identity {
@@ -26,10 +27,15 @@ impl Identity {
         id: PrincipalId,
         claims: Map<String, Value>,
         (token, algorithm): ([u8; 32], Algorithm),
-        expires_at: SystemTime,
-        forget_at: SystemTime,
+        (expires_at, forget_at): (SystemTime, SystemTime),
+        confirmation: Option<Confirmation>,
     ) -> Self {
-        Self { id: Arc::new(id), claims, token, algorithm, expires_at, forget_at }
+        Self { id: Arc::new(id), claims, token, algorithm, expires_at, forget_at, confirmation }
+    }
+
+    /// The private key that whoever presents the token must prove to hold (`cnf`, RFC 7800).
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
     }
 
     /// Tenant, issuer and subject.

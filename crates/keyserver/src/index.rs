@@ -21,6 +21,25 @@ pub(crate) struct Place {
     pub(crate) until: u64,
 }
 
+/// A key in the index of its owner.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    /// The keys that it descends from, the oldest first, its parent last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ancestors: Vec<KeyDigest>,
+    /// It is being revoked: nothing more can descend from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ending: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(place: Place, ancestors: Vec<KeyDigest>) -> Self {
+        Self { place, ancestors, ending: false }
+    }
+}
+
 /// Why a key was not stored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InsertError {
@@ -33,6 +52,9 @@ pub(crate) enum InsertError {
     /// Other policies came into force meanwhile, which do not grant it.
     #[error("the policies in force do not grant this key")]
     NotGranted,
+    /// A key that it descends from was revoked, or has ended.
+    #[error("the key that this one descends from is gone")]
+    ParentGone,
     /// The store could not tell.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,16 +66,20 @@ pub(crate) struct Index(String);
 /// An index as read: its bytes, to be swapped for others, and the live keys in it.
 pub(crate) struct IndexRead {
     bytes: Option<Vec<u8>>,
-    pub(crate) places: Vec<Place>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl IndexRead {
     pub(crate) fn room(&self, cap: NonZeroUsize, now: SystemTime) -> Result<(), InsertError> {
-        if self.places.len() < cap.get() {
+        if self.entries.len() < cap.get() {
             return Ok(());
         }
-        let first = self.places.iter().map(|place| place.until).min().unwrap_or_default();
+        let first = self.entries.iter().map(|entry| entry.place.until).min().unwrap_or_default();
         Err(InsertError::TooMany { retry_after: Duration::from_secs(first.saturating_sub(unix(now)).max(1)) })
+    }
+
+    fn can_descend_from(&self, parent: &KeyDigest) -> bool {
+        self.entries.iter().any(|entry| entry.place.digest == *parent && !entry.ending)
     }
 }
 
@@ -70,49 +96,81 @@ impl Index {
 
     pub(crate) async fn read(&self, store: &dyn Store, now: SystemTime) -> Result<IndexRead, StoreError> {
         let bytes = store.get(&self.0).await?;
-        let mut places: Vec<Place> = bytes.as_deref().map(parse).transpose()?.unwrap_or_default();
-        places.retain(|place| instant(place.until) > now);
-        Ok(IndexRead { bytes, places })
+        let mut entries: Vec<Entry> = bytes.as_deref().map(parse).transpose()?.unwrap_or_default();
+        entries.retain(|entry| instant(entry.place.until) > now);
+        Ok(IndexRead { bytes, entries })
     }
 
-    async fn swap(&self, store: &dyn Store, read: &IndexRead, places: &[Place]) -> Result<bool, StoreError> {
-        let value = json(&places)?;
-        let expires_at = places.iter().map(|place| place.until).max().map(instant);
+    async fn swap(
+        &self,
+        store: &dyn Store,
+        read: Option<&[u8]>,
+        entries: &[Entry],
+    ) -> Result<bool, StoreError> {
+        let value = json(&entries)?;
+        let expires_at = entries.iter().map(|entry| entry.place.until).max().map(instant);
         let new = expires_at.is_some().then_some(NewValue { value: &value, expires_at });
-        store.compare_and_swap(&self.0, read.bytes.as_deref(), new).await
+        store.compare_and_swap(&self.0, read, new).await
     }
 
     /// Whoever loses a swap lost it to somebody who won, so this ends.
     pub(crate) async fn add(
         &self,
         store: &dyn Store,
-        place: &Place,
+        entry: &Entry,
         cap: NonZeroUsize,
         now: SystemTime,
     ) -> Result<(), InsertError> {
         loop {
             let read = self.read(store, now).await?;
+            if entry.ancestors.last().is_some_and(|parent| !read.can_descend_from(parent)) {
+                return Err(InsertError::ParentGone);
+            }
             read.room(cap, now)?;
-            let places = [read.places.as_slice(), std::slice::from_ref(place)].concat();
-            if self.swap(store, &read, &places).await? {
+            let entries = [read.entries.as_slice(), std::slice::from_ref(entry)].concat();
+            if self.swap(store, read.bytes.as_deref(), &entries).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Takes these out. Answers which of them were in it.
+    /// Marks those that are meant, and all that descend from them, as ending. Answers all that are so marked
+    /// and meant: from now on nothing is added below them.
+    pub(crate) async fn doom(
+        &self,
+        store: &dyn Store,
+        is_meant: impl Fn(&KeyDigest) -> bool,
+        now: SystemTime,
+    ) -> Result<Vec<Entry>, StoreError> {
+        loop {
+            let IndexRead { bytes, mut entries } = self.read(store, now).await?;
+            let (mut doomed, mut changed) = (Vec::new(), false);
+            for entry in &mut entries {
+                if is_meant(&entry.place.digest) || entry.ancestors.iter().any(&is_meant) {
+                    changed |= !entry.ending;
+                    entry.ending = true;
+                    doomed.push(entry.clone());
+                }
+            }
+            if !changed || self.swap(store, bytes.as_deref(), &entries).await? {
+                return Ok(doomed);
+            }
+        }
+    }
+
+    /// Takes these out.
     pub(crate) async fn remove(
         &self,
         store: &dyn Store,
         gone: &BTreeMap<KeyDigest, u64>,
         now: SystemTime,
-    ) -> Result<Vec<KeyDigest>, StoreError> {
+    ) -> Result<(), StoreError> {
         loop {
-            let read = self.read(store, now).await?;
-            let is_gone = |place: &Place| gone.contains_key(&place.digest);
-            let (taken, left): (Vec<Place>, Vec<Place>) = read.places.iter().cloned().partition(is_gone);
-            if taken.is_empty() || self.swap(store, &read, &left).await? {
-                return Ok(taken.into_iter().map(|place| place.digest).collect());
+            let IndexRead { bytes, mut entries } = self.read(store, now).await?;
+            let before = entries.len();
+            entries.retain(|entry| !gone.contains_key(&entry.place.digest));
+            if entries.len() == before || self.swap(store, bytes.as_deref(), &entries).await? {
+                return Ok(());
             }
         }
     }

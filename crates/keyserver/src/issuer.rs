@@ -11,6 +11,7 @@ use crate::jose::{Algorithm, Refused, UnverifiedJwt, sha256};
 use crate::json;
 use crate::jwk::KeySet;
 use crate::naming::{Naming, text};
+use crate::possession::confirmation;
 
 /// The audiences that we answer to. At least one, by construction.
 #[derive(Clone, Debug)]
@@ -138,8 +139,9 @@ impl Issuer {
                 sha256([iss.as_bytes(), b"\0", text(&claims, "jti")?.as_bytes()].concat().as_slice())
             }
         };
+        let confirmation = confirmation(&claims).map_err(|_| Refused::WrongClaims)?;
         let forget_at = expires_at.checked_add(self.leeway).ok_or(Refused::WrongClaims)?;
-        Ok(Identity::verified(id, claims, (token, jwt.algorithm()), expires_at, forget_at))
+        Ok(Identity::verified(id, claims, (token, jwt.algorithm()), (expires_at, forget_at), confirmation))
     }
 
     /// One audience must be ours, and the others known: a token that others accept too is in their hands as

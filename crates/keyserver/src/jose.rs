@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portunus_auth_core::{BearerToken, Reason};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::json;
 use crate::naming::trust_domain;
@@ -111,6 +111,7 @@ pub struct UnverifiedJwt<'a> {
     algorithm: Algorithm,
     key_id: Option<String>,
     kind: Option<String>,
+    embedded: Option<Value>,
     signed: &'a str,
     payload: Vec<u8>,
     signature: Vec<u8>,
@@ -152,6 +153,7 @@ impl<'a> UnverifiedJwt<'a> {
             algorithm: Algorithm::named(&algorithm).ok_or(Refused::UnsupportedAlgorithm)?,
             key_id: text_member("kid")?,
             kind: text_member("typ")?,
+            embedded: header.remove("jwk"),
             signed,
             payload: decode(payload)?,
             signature: decode(signature)?,
@@ -200,6 +202,12 @@ impl<'a> UnverifiedJwt<'a> {
         Some(kind.strip_prefix("application/").map(str::to_owned).unwrap_or(kind))
     }
 
+    /// The key that the header brings along (RFC 7515 section 4.1.3). It says nothing about who signed, and is
+    /// for [`crate::dpop`] alone, where the key itself is what is proven.
+    pub(crate) fn embedded_key(&self) -> Option<&Map<String, Value>> {
+        self.embedded.as_ref()?.as_object()
+    }
+
     /// What the signature covers.
     pub(crate) fn signed(&self) -> &'a str {
         self.signed
@@ -209,7 +217,7 @@ impl<'a> UnverifiedJwt<'a> {
         &self.signature
     }
 
-    /// For [`crate::KeySet::open`] alone, which hands it out after checking the signature.
+    /// For [`crate::jwk::Key::open`] alone, which hands it out after checking the signature.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
     }

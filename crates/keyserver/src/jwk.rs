@@ -46,8 +46,9 @@ pub struct KeySet {
     text: [u8; 32],
 }
 
+/// One verification key.
 #[derive(Debug)]
-struct Key {
+pub(crate) struct Key {
     id: Option<String>,
     /// The issuer that it signs for alone, where the set says so, as Entra's do.
     issuer: Option<String>,
@@ -104,21 +105,18 @@ impl KeySet {
         if !allowed.contains(&algorithm) {
             return Err(Refused::UnsupportedAlgorithm);
         }
-        let (_, verifier) = self.key_of(jwt)?;
-        verifier.verify_sig(jwt.signed().as_bytes(), jwt.signature()).map_err(|_| Refused::BadSignature)?;
-        Ok(jwt.payload())
+        self.key_of(jwt)?.open(jwt)
     }
 
     /// The one key that the token can be meant to be signed with.
-    fn key_of(&self, jwt: &UnverifiedJwt<'_>) -> Result<(&Key, &ParsedPublicKey), Refused> {
-        let with_verifier = |key| Some((key, Key::verifier(key, jwt.algorithm())?));
+    fn key_of(&self, jwt: &UnverifiedJwt<'_>) -> Result<&Key, Refused> {
         match jwt.key_id() {
             Some(id) => {
                 let key = self.keys.iter().find(|key| key.id.as_deref() == Some(id));
-                with_verifier(key.ok_or(Refused::UnknownKey)?).ok_or(Refused::UnsupportedAlgorithm)
+                key.ok_or(Refused::UnknownKey)
             }
             None => {
-                let mut fitting = self.keys.iter().filter_map(with_verifier);
+                let mut fitting = self.keys.iter().filter(|key| key.verifier(jwt.algorithm()).is_some());
                 match (fitting.next(), fitting.next()) {
                     (Some(only), None) => Ok(only),
                     (None, _) => Err(Refused::UnknownKey),
@@ -130,7 +128,7 @@ impl KeySet {
 
     /// The issuer that the token's key signs for alone, if the set says so.
     pub(crate) fn issuer_of(&self, jwt: &UnverifiedJwt<'_>) -> Option<&str> {
-        self.key_of(jwt).ok()?.0.issuer.as_deref()
+        self.key_of(jwt).ok()?.issuer.as_deref()
     }
 
     /// Whether both were read from the same text.
@@ -145,6 +143,21 @@ impl KeySet {
 }
 
 impl Key {
+    /// The key that a token brings along, if it is a public one. A private one, which everybody who saw the
+    /// token has, is nobody's.
+    pub(crate) fn public(jwk: &Map<String, Value>) -> Option<Self> {
+        let is_secret =
+            ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name));
+        if is_secret { None } else { Self::parse(jwk, &["sig"]) }
+    }
+
+    /// The token's payload, once its signature has been verified by this key.
+    pub(crate) fn open<'t>(&self, jwt: &'t UnverifiedJwt<'_>) -> Result<&'t [u8], Refused> {
+        let verifier = self.verifier(jwt.algorithm()).ok_or(Refused::UnsupportedAlgorithm)?;
+        verifier.verify_sig(jwt.signed().as_bytes(), jwt.signature()).map_err(|_| Refused::BadSignature)?;
+        Ok(jwt.payload())
+    }
+
     fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         self.verifiers.iter().find(|(its, _)| *its == algorithm).map(|(_, verifier)| verifier)
     }

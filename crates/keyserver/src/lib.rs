@@ -3,6 +3,7 @@
 mod check;
 mod clients;
 mod config;
+mod dpop;
 mod exchange;
 mod expiring;
 mod fetch;
@@ -20,6 +21,7 @@ mod keys;
 mod limits;
 mod naming;
 mod policy;
+mod possession;
 mod preset;
 mod public_url;
 mod reach;
@@ -28,6 +30,7 @@ mod scope;
 mod server;
 mod setup;
 mod tenants;
+mod thumbprint;
 mod verified;
 
 pub use clients::ClientConfig;
@@ -35,6 +38,7 @@ pub use config::{
     AdminConfig, Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
     PolicyConfig, SpanOutOfRange, Ttl,
 };
+pub use dpop::DPOP_CHALLENGE;
 pub use exchange::{ExchangeError, IssuedKey, TokenRequest};
 #[cfg(feature = "axum")]
 pub use http::{openapi, router};
@@ -48,6 +52,7 @@ pub use policy::{
     Case, CaseResult, Considered, Difference, Expected, ExpectedGrant, Explanation, Finding, Fixtures, Got,
     Holds, Looked, Offer, Policies, PolicyEffect, Question, Ruling, Unanswerable,
 };
+pub use possession::{ClientCertificate, Possession};
 pub use preset::Preset;
 pub use public_url::{BadPublicUrl, PublicUrl, ServerConfig};
 pub use server::{Asker, BadReason, ExplainError, KeyServer, Peer, ReloadError, RevokeError, StatedReason};

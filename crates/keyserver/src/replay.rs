@@ -1,9 +1,10 @@
-//! Which identity tokens were already exchanged.
+//! Which identity tokens were already exchanged, and which proofs came with them.
 
 use std::sync::Arc;
 
 use portunus_store::{Store, StoreError};
 
+use crate::dpop::Proof;
 use crate::identity::Identity;
 use crate::key::KeyDigest;
 
@@ -20,5 +21,11 @@ impl Replay {
     pub(crate) async fn spend(&self, identity: &Identity) -> Result<bool, StoreError> {
         let key = format!("ks/spent/{}", KeyDigest(*identity.token()));
         self.0.put_if_absent(&key, b"1", Some(identity.forget_at())).await
+    }
+
+    /// Spends a DPoP proof, in the same way (RFC 9449 section 11.1).
+    pub(crate) async fn spend_proof(&self, proof: &Proof) -> Result<bool, StoreError> {
+        let key = format!("ks/proof/{}", KeyDigest(proof.id));
+        self.0.put_if_absent(&key, b"1", Some(proof.until)).await
     }
 }

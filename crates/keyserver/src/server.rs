@@ -4,6 +4,8 @@ mod expiry;
 mod explain;
 mod inspect;
 mod manage;
+mod outage;
+mod possession;
 mod reload;
 mod verify;
 
@@ -24,15 +26,17 @@ use tracing::Instrument;
 
 use crate::clients::Clients;
 use crate::config::{Config, IssuerConfig};
+use crate::dpop::SeenProofs;
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::fetch::Fetch;
 use crate::identity::Identity;
 use crate::index::InsertError;
 use crate::jwks::Jwks;
 use crate::key::{SecretDigest, TempKey, is_ours};
-use crate::keys::{KeyRecord, Keys, Listener, Revoke};
+use crate::keys::{KeyRecord, Keys, Parent, Revoke, Task};
 use crate::limits::Addresses;
 use crate::policy::Policies;
+use crate::possession::Possession;
 use crate::public_url::PublicUrl;
 use crate::replay::Replay;
 use crate::setup::{Parts, SetupError, Sound, kept_pepper};
@@ -40,6 +44,7 @@ use crate::verified::VerifiedTokens;
 
 pub use explain::ExplainError;
 pub use inspect::Asker;
+pub(crate) use inspect::no_key;
 #[cfg(feature = "axum")]
 pub(crate) use manage::is_revocable;
 pub use manage::{BadReason, StatedReason};
@@ -93,7 +98,8 @@ struct Inner {
     public_url: Option<PublicUrl>,
     clock: Arc<dyn Clock>,
     audit: Arc<dyn AuditSink>,
-    _listener: Listener,
+    proofs: SeenProofs,
+    _listener: Task,
 }
 
 impl KeyServer {
@@ -102,7 +108,7 @@ impl KeyServer {
     /// when a token of theirs comes.
     ///
     /// Starts tasks that, until the last clone is dropped, listen to what other servers on the same store issue
-    /// and revoke, and tell the audit of keys that came to their end.
+    /// and revoke, watch whether the store can be reached, and tell the audit of keys that came to their end.
     ///
     /// # Errors
     /// [`SetupError`], with everything that is wrong with the configuration.
@@ -114,11 +120,12 @@ impl KeyServer {
             config.sound(parts.secrets).map_err(SetupError::Config)?;
         let fetch = Fetch::new();
         let Parts { store, clock, audit, secrets: _ } = parts;
+        let fail_static = config.key_server.fail_static.get();
         let pepper = match pepper {
             Some(configured) => configured,
             None => kept_pepper(&*store).await?,
         };
-        let (keys, listener) = Keys::open(store.clone(), clock.clone(), pepper).await?;
+        let (keys, listener) = Keys::open(store.clone(), clock.clone(), pepper, fail_static).await?;
         let jwks = |source| Jwks::new(source, fetch.clone(), clock.clone(), audit.clone());
         let trust = |(issuer, source)| Trusted::new(issuer, jwks(source));
         let server = Self(Arc::new(Inner {
@@ -137,9 +144,11 @@ impl KeyServer {
             public_url: config.server.public_url,
             clock,
             audit,
+            proofs: SeenProofs::default(),
             _listener: listener,
         }));
         tokio::spawn(expiry::watch(Arc::downgrade(&server.0)));
+        tokio::spawn(outage::watch(Arc::downgrade(&server.0)));
         // What earlier policies granted, before this server or one with another configuration was started.
         match server.revoke_what_is_not_granted().await {
             Ok(_) => Ok(server),
@@ -149,16 +158,19 @@ impl KeyServer {
         }
     }
 
-    /// Who holds this key of ours. Answers from memory.
+    /// Who holds this key of ours. Answers from memory. Whether the request that presents it may use it is for
+    /// [`KeyServer::prove`].
     ///
     /// # Errors
     /// [`AuthError::Malformed`] when it cannot be one of our keys, [`AuthError::Unknown`],
-    /// [`AuthError::Expired`] or [`AuthError::Revoked`].
+    /// [`AuthError::Expired`] or [`AuthError::Revoked`]; [`AuthError::Unavailable`] when the store cannot be
+    /// reached, at once of a key that is not known, and after `fail_static` of one that is.
     pub fn find(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
         self.0.keys.find(token, self.now())
     }
 
-    /// Exchanges an identity token for a key. Leaves exactly one audit event, also when it is dropped.
+    /// Exchanges an identity token, or a key that is to be narrowed, for a key. Leaves exactly one audit event,
+    /// also when it is dropped.
     /// Dropping it does not stop it once the token is being spent.
     ///
     /// # Errors
@@ -246,6 +258,11 @@ impl KeyServer {
         self.0.keys.room(owner, self.0.cap, self.now()).await
     }
 
+    /// The presented key, for a narrower one to descend from.
+    pub(crate) async fn parent(&self, token: &BearerToken) -> Result<Result<Parent, AuthError>, StoreError> {
+        self.0.keys.parent(token, self.now()).await
+    }
+
     /// Spends the identity's token. `true`: to this caller alone.
     pub(crate) async fn spend(&self, identity: &Identity) -> Result<bool, StoreError> {
         self.0.replay.spend(identity).await
@@ -275,11 +292,14 @@ impl fmt::Debug for KeyServer {
     }
 }
 
-/// Our own keys, and tokens of configured issuers used as they are.
+/// Our own keys, and tokens of configured issuers used as they are; none that is bound to a private key, since
+/// a token alone proves no possession of one.
 #[async_trait::async_trait]
 impl Authenticator for KeyServer {
     async fn authenticate(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
-        if is_ours(token) { self.find(token) } else { self.verify(token).await }
+        let principal = if is_ours(token) { self.find(token)? } else { self.verify(token).await? };
+        self.prove(&principal, token, &Possession::none())?;
+        Ok(principal)
     }
 }
 

@@ -26,5 +26,5 @@ pub use error::StartError;
 pub use fault::Fault;
 pub use fixture::Fixture;
 #[cfg(feature = "oauth")]
-pub use oauth::{Algorithm, IdpBuilder, Mint, MockIdp, OAuthConfig, TokenFault, User};
+pub use oauth::{Algorithm, DpopKey, DpopProof, IdpBuilder, Mint, MockIdp, OAuthConfig, TokenFault, User};
 pub use server::{MockServer, ServerBuilder};

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use portunus_auth_core::endpoint::is_protected;
 use serde::{Deserialize, Serialize};
 
-use crate::args::Exchange;
+use crate::args::{Exchange, SubjectTokenType};
 use crate::exit::Failure;
 use crate::http::{exchange_form, post_form};
 
@@ -23,12 +23,13 @@ struct Issued {
 pub(crate) async fn exchange(args: Exchange) -> Result<(), Failure> {
     let subject = subject_token(&args)?;
     if !is_protected(&args.server) {
-        let says = "the identity token would be readable on the way: give an https:// URL (http is for this machine)";
+        let says = "the token would be readable on the way: give an https:// URL (http is for this machine)";
         return Err(Failure::Usage(says.to_owned()));
     }
     let url = format!("{}/auth/token", args.server.as_str().trim_end_matches('/'));
     let ttl = args.ttl.map(|seconds| seconds.to_string());
-    let form = exchange_form(subject.trim(), args.scope.as_deref(), ttl.as_deref());
+    let kind = args.subject_token_type.unwrap_or_else(|| SubjectTokenType::of(subject.trim()));
+    let form = exchange_form(subject.trim(), kind.urn(), args.scope.as_deref(), ttl.as_deref());
     let issued: Issued = post_form(&url, &form).await?;
     if args.json {
         let json = serde_json::to_string_pretty(&issued).unwrap_or_default();
@@ -55,7 +56,7 @@ fn subject_token(args: &Exchange) -> Result<String, Failure> {
     }
     if text.trim().is_empty() {
         return Err(Failure::Usage(
-            "there is no identity token: give it on standard input or in a file".to_owned(),
+            "there is no token to exchange: give it on standard input or in a file".to_owned(),
         ));
     }
     Ok(text)

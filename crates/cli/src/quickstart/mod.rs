@@ -12,6 +12,7 @@ use portunus_mock::{MockIdp, MockServer, ServerBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use crate::args::SubjectTokenType;
 use crate::exit::Failure;
 use crate::http::{client, exchange_form, post_form};
 
@@ -81,7 +82,11 @@ impl Demo {
     /// Exchanges the identity of Alice, an engineer, for a key.
     pub(crate) async fn exchange(&self) -> Result<Key, Failure> {
         let token = self.idp.mint("alice").audience(setup::AUDIENCE).claim("groups", ["eng"]).id_token();
-        post_form(&format!("{}/auth/token", self.base_url()), &exchange_form(&token, None, None)).await
+        post_form(
+            &format!("{}/auth/token", self.base_url()),
+            &exchange_form(&token, SubjectTokenType::IdToken.urn(), None, None),
+        )
+        .await
     }
 
     /// Calls the provider through the gateway.

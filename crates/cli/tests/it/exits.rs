@@ -94,6 +94,28 @@ fn a_key_is_exchanged_from_standard_input_and_refusals_end_with_77() {
     let (code, key) = exchange();
     assert_eq!(code, Some(0), "{key}");
     assert!(key.starts_with("ptk_") && key.trim_end().len() == 53, "{key}");
+    std::fs::write(folder.path().join("key"), &key).unwrap();
+    let narrow = |more: &[&str]| {
+        let mut command = portunus(folder.path());
+        command.args([
+            "token",
+            "exchange",
+            "--server",
+            &serving.url,
+            "--subject-token-file",
+            "key",
+            "--json",
+        ]);
+        says(&command.args(more).output().unwrap())
+    };
+    let (code, text) = narrow(&["--scope", "model:gpt-4o", "--ttl", "60"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\"expires_in\": 60") && text.contains("\"scope\": \"model:gpt-4o\""), "{text}");
+    let (code, text) = narrow(&["--scope", "model:gpt-5"]);
+    assert_eq!((code, text.contains("invalid_scope")), (Some(77), true), "{text}");
+    let (code, text) = narrow(&["--subject-token-type", "id_token"]);
+    assert_eq!((code, text.contains("invalid_request")), (Some(77), true), "a key is no ID token: {text}");
+
     let (code, text) = exchange();
     assert_eq!(code, Some(77), "an identity token is good for one key: {text}");
     assert!(text.contains("invalid_request"), "{text}");

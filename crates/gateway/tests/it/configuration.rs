@@ -23,7 +23,7 @@ fn the_usual_configuration_is_good() {
 }
 
 /// Each change, and what the refusal must say.
-const WRONG: [(&str, &str, &str); 23] = [
+const WRONG: [(&str, &str, &str); 24] = [
     ("workers = 2", "worker = 2", "unknown field `worker`"),
     ("workers = 2", "workers = 0", "wrong value"),
     ("token_ttl = \"1h\"", "token_ttl = \"soon\"", ""),
@@ -55,6 +55,11 @@ const WRONG: [(&str, &str, &str); 23] = [
     (
         "provider_type = \"openai\"",
         "provider_type = \"openai\"\nforward_headers = [\"authorization\"]",
+        "never reaches a provider",
+    ),
+    (
+        "provider_type = \"openai\"",
+        "provider_type = \"openai\"\nforward_headers = [\"dpop\"]",
         "never reaches a provider",
     ),
     ("name = \"secret-model\"", "name = \"renamed\"", "the same model as the third one"),

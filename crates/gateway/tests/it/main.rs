@@ -13,6 +13,7 @@ mod forwarding;
 mod framing;
 mod keys;
 mod llhttp;
+mod possession;
 mod refusals;
 mod regressions;
 mod serving;

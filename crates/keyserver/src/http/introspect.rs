@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use portunus_auth_core::audit::EventKind;
-use portunus_auth_core::{BearerToken, Confirmation, Outcome, Principal, Via};
+use portunus_auth_core::{BearerToken, Confirmation, Outcome, Principal, Reason, Via};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +15,7 @@ use super::parameters::{Known, Parameters};
 use super::reply::{Problem, Refused, json};
 use crate::index::unix;
 use crate::keys::issued_at;
+use crate::possession::token_type;
 use crate::scope;
 use crate::server::KeyServer;
 
@@ -121,7 +122,7 @@ pub(super) struct Introspection {
             headers(("www-authenticate" = String, description = "How to authenticate."))),
         (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
         (status = 415, description = "The body is neither a form nor JSON.", body = Problem),
-        (status = 503, description = "The audit cannot take it.", body = Problem,
+        (status = 503, description = "It cannot be told, or not be audited.", body = Problem,
             headers(("retry-after" = u64, description = "After how many seconds to try again."))),
     ),
 )]
@@ -148,10 +149,10 @@ pub(super) async fn introspect(State(server): State<KeyServer>, request: Request
         let (refused, outcome) = malformed(BadBody::Malformed);
         return call::refuse(trail, &refused, outcome);
     };
-    call::note(&mut trail, StatusCode::OK);
     let answer = match server.inspect(&BearerToken::new(token), &asker) {
         Ok(key) => {
             let answer = live(&server, &key);
+            call::note(&mut trail, StatusCode::OK);
             trail.event().target.owner = Some(key.id().clone().into());
             if let Via::Key(jti) = key.via() {
                 trail.event().target.jti = Some(jti.clone());
@@ -159,7 +160,11 @@ pub(super) async fn introspect(State(server): State<KeyServer>, request: Request
             trail.finish(Outcome::Allowed);
             answer
         }
+        Err(reason @ Reason::AuthenticationUnavailable) => {
+            return call::refuse(trail, &Refused::Unavailable, Outcome::Failed(reason));
+        }
         Err(reason) => {
+            call::note(&mut trail, StatusCode::OK);
             trail.finish(Outcome::Refused(reason));
             Introspection::default()
         }
@@ -175,7 +180,6 @@ fn live(server: &KeyServer, key: &Principal) -> Introspection {
     };
     let issued = jti.map(|jti| unix(issued_at(jti)));
     let name = format!("{}/{}/{}", owner.tenant, owner.issuer, owner.subject);
-    let is_dpop = matches!(grant.confirmation, Some(Confirmation::Jkt(_)));
     Introspection {
         active: true,
         scope: Some(scope::describe(grant)),
@@ -189,7 +193,7 @@ fn live(server: &KeyServer, key: &Principal) -> Introspection {
         iat: issued,
         nbf: issued,
         jti: jti.map(ToString::to_string),
-        token_type: Some(if is_dpop { "DPoP" } else { "Bearer" }),
+        token_type: Some(token_type(grant)),
         cnf: grant.confirmation.clone(),
     }
 }

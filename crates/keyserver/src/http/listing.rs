@@ -83,6 +83,10 @@ struct ListedKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, nullable = false)]
     cnf: Option<Confirmation>,
+    /// The key that it was attenuated from, with which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parent: Option<String>,
 }
 
 /// Lists live keys.
@@ -176,6 +180,7 @@ impl From<KeyInfo> for ListedKey {
             iat: unix(key.issued_at),
             exp: unix(key.grant.expires_at),
             cnf: key.grant.confirmation,
+            parent: key.parent.map(|name| name.to_string()),
         }
     }
 }

@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 
 use super::reply::{Problem, Refused, json, published};
 use super::{introspect, revoke, token};
+use crate::dpop::ALGORITHMS;
+use crate::jose::Algorithm;
 use crate::public_url::PublicUrl;
 use crate::server::KeyServer;
 
@@ -65,6 +67,9 @@ pub(super) struct AuthorizationServer {
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
     /// What the keys are for (RFC 9728 section 4).
     protected_resources: [String; 1],
+    /// What proofs may be signed with (RFC 9449 section 5.1).
+    #[schema(value_type = Vec<String>)]
+    dpop_signing_alg_values_supported: [Algorithm; 5],
 }
 
 impl AuthorizationServer {
@@ -84,6 +89,7 @@ impl AuthorizationServer {
             revocation_endpoint: url.at(revoke::ROUTE),
             revocation_endpoint_auth_methods_supported: ["none"],
             protected_resources: [url.to_string()],
+            dpop_signing_alg_values_supported: ALGORITHMS,
         }
     }
 }
@@ -101,6 +107,9 @@ pub(super) struct ProtectedResource {
     /// Its name, for people.
     #[schema(value_type = String)]
     resource_name: &'static str,
+    /// What proofs may be signed with.
+    #[schema(value_type = Vec<String>)]
+    dpop_signing_alg_values_supported: [Algorithm; 5],
 }
 
 impl ProtectedResource {
@@ -110,6 +119,7 @@ impl ProtectedResource {
             authorization_servers: [url.to_string()],
             bearer_methods_supported: ["header"],
             resource_name: "Portunus",
+            dpop_signing_alg_values_supported: ALGORITHMS,
         }
     }
 }

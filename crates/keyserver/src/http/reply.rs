@@ -67,6 +67,7 @@ impl Refused<'_> {
                 ExchangeError::UnsupportedGrantType => {
                     plain(StatusCode::BAD_REQUEST, "unsupported_grant_type")
                 }
+                ExchangeError::BadProof(_) => plain(StatusCode::BAD_REQUEST, "invalid_dpop_proof"),
                 ExchangeError::InvalidScope => plain(StatusCode::BAD_REQUEST, "invalid_scope"),
                 ExchangeError::InvalidTarget => plain(StatusCode::BAD_REQUEST, "invalid_target"),
                 ExchangeError::TooOften { retry_after } | ExchangeError::TooManyKeys { retry_after } => {

@@ -18,6 +18,7 @@ use super::parameters::{Known, Parameters};
 use super::reply::{Problem, Refused, json};
 use crate::exchange::{ExchangeError, IssuedKey, TokenRequest, conclude, exchange};
 use crate::issuer::TokenKind;
+use crate::possession::Possession;
 use crate::server::{KeyServer, Peer};
 
 pub(super) const AUTH: &str = "/auth/token";
@@ -44,12 +45,13 @@ pub(super) const KNOWN: Known = Known {
     often: &["audience", "resource"],
 };
 
-/// An identity token for a key (RFC 8693); the same as `/oauth/token`.
+/// An identity token, or a key that is to be narrowed, for a key (RFC 8693); the same as `/oauth/token`.
 #[utoipa::path(
     post,
     path = "/auth/token",
     operation_id = "exchange",
     tag = "keys",
+    params(("dpop" = Option<String>, Header, description = "A proof (RFC 9449); the key is bound to its signer.")),
     request_body(content(
         (TokenParameters = "application/x-www-form-urlencoded"),
         (TokenParameters = "application/json"),
@@ -57,7 +59,8 @@ pub(super) const KNOWN: Known = Known {
     responses(
         (status = 200, description = "A key.", body = TokenAnswer),
         (status = 400, description = "The request is malformed, or its subject token is not acceptable; `error` \
-            is `invalid_request`, `unsupported_grant_type`, `invalid_scope` or `invalid_target`.",
+            is `invalid_request`, `unsupported_grant_type`, `invalid_scope`, `invalid_target` or \
+            `invalid_dpop_proof`.",
             body = Problem),
         (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
         (status = 429, description = "Too many live keys, or requests from one address.", body = Problem,
@@ -70,12 +73,13 @@ pub(super) async fn auth_token(State(server): State<KeyServer>, request: Request
     token(server, AUTH, request).await
 }
 
-/// An identity token for a key (RFC 8693).
+/// An identity token, or a key that is to be narrowed, for a key (RFC 8693).
 #[utoipa::path(
     post,
     path = "/oauth/token",
     operation_id = "oauthExchange",
     tag = "keys",
+    params(("dpop" = Option<String>, Header, description = "A proof (RFC 9449); the key is bound to its signer.")),
     request_body(content(
         (TokenParameters = "application/x-www-form-urlencoded"),
         (TokenParameters = "application/json"),
@@ -83,7 +87,8 @@ pub(super) async fn auth_token(State(server): State<KeyServer>, request: Request
     responses(
         (status = 200, description = "A key.", body = TokenAnswer),
         (status = 400, description = "The request is malformed, or its subject token is not acceptable; `error` \
-            is `invalid_request`, `unsupported_grant_type`, `invalid_scope` or `invalid_target`.",
+            is `invalid_request`, `unsupported_grant_type`, `invalid_scope`, `invalid_target` or \
+            `invalid_dpop_proof`.",
             body = Problem),
         (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
         (status = 429, description = "Too many live keys, or requests from one address.", body = Problem,
@@ -100,7 +105,7 @@ async fn token(server: KeyServer, route: &'static str, request: Request) -> Resp
     let (head, body) = request.into_parts();
     // Before the trail begins: whoever trickles a body keeps no room in the audit from others.
     let read = match server.admit(head.extensions.get::<Peer>().copied().unwrap_or_default()) {
-        Ok(()) => read(&head, body).await,
+        Ok(()) => read(route, &head, body).await,
         Err(too_often) => Err(too_often.into()),
     };
     let trail = match call::begin(&server, EventKind::TokenDenied, route, &head) {
@@ -137,7 +142,7 @@ impl From<BadBody> for ExchangeError {
     }
 }
 
-async fn read(head: &Parts, body: Body) -> Result<TokenRequest, ExchangeError> {
+async fn read(route: &str, head: &Parts, body: Body) -> Result<TokenRequest, ExchangeError> {
     let mut parameters = Parameters::read(head, body, &KNOWN).await?;
     let mut take = |name| parameters.take(name);
     if take("grant_type").ok_or(ExchangeError::Malformed)? != GRANT_TYPE {
@@ -163,6 +168,7 @@ async fn read(head: &Parts, body: Body) -> Result<TokenRequest, ExchangeError> {
             _ => return Err(ExchangeError::Malformed),
         },
     };
+    let possession = Possession::of(&head.method, route, &head.headers, &head.extensions);
     Ok(TokenRequest {
         subject_token: BearerToken::new(take("subject_token").ok_or(ExchangeError::Malformed)?),
         kind,
@@ -170,6 +176,7 @@ async fn read(head: &Parts, body: Body) -> Result<TokenRequest, ExchangeError> {
         policy: take("policy"),
         ttl,
         audiences: parameters.often(),
+        possession,
     })
 }
 
@@ -180,7 +187,8 @@ pub(super) struct TokenParameters {
     /// What is asked for.
     #[schema(pattern = "^urn:ietf:params:oauth:grant-type:token-exchange$")]
     grant_type: String,
-    /// The identity token, of at most 16 KiB.
+    /// The identity token, of at most 16 KiB; or a live key, as an `access_token`, which keeps working and
+    /// ends the new one with itself.
     #[schema(min_length = 1)]
     subject_token: String,
     /// `urn:ietf:params:oauth:token-type:` and `id_token`, `access_token` or `jwt`.
@@ -216,7 +224,7 @@ pub(super) struct TokenAnswer {
     /// `urn:ietf:params:oauth:token-type:access_token`
     #[schema(value_type = String)]
     issued_token_type: &'static str,
-    /// How it is presented.
+    /// How it is presented: `Bearer`, or `DPoP` (RFC 9449).
     #[schema(value_type = String)]
     token_type: &'static str,
     /// How long it lives, in seconds.
@@ -229,12 +237,13 @@ pub(super) struct TokenAnswer {
 }
 
 fn issued(key: IssuedKey) -> Response {
+    let token_type = key.token_type();
     json(
         StatusCode::OK,
         &TokenAnswer {
             access_token: key.access_token,
             issued_token_type: ACCESS_TOKEN,
-            token_type: "Bearer",
+            token_type,
             expires_in: key.expires_in.as_secs(),
             scope: key.scope,
             jti: key.key_id,

@@ -1,17 +1,17 @@
 //! Taking back many keys at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portunus_auth_core::PrincipalId;
 use portunus_auth_core::audit::KeySelection;
+use portunus_auth_core::{PrincipalId, Via};
 use portunus_store::StoreError;
 use tokio::task::JoinSet;
 
-use super::{Keys, Slot, issued_at, record_key};
-use crate::index::{Index, Place, unix};
-use crate::key::KeyDigest;
+use super::ending::Ends;
+use super::{Keys, issued_at};
+use crate::index::unix;
 
 /// How many owners' keys are taken back at the same time, so that a store which gathers writes can.
 const AT_ONCE: usize = 32;
@@ -20,21 +20,20 @@ const AT_ONCE: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Matched {
-    /// How many keys that were alive.
+    /// How many keys that were alive, those included that descend from the selected ones.
     pub keys: usize,
     /// How many identities held them.
     pub identities: usize,
 }
 
-/// The keys that are meant, and when each would have ended, by their owners.
-type Doomed = HashMap<PrincipalId, BTreeMap<KeyDigest, u64>>;
+/// The keys that are meant, by their owners.
+type Doomed = HashMap<PrincipalId, Ends>;
 
 impl Keys {
-    /// Revokes all that are selected. When this returns they do not work here any more, are gone from the
-    /// store, and the other servers are told.
+    /// Revokes all that are selected, and all that descend from them. When this returns they do not work
+    /// here any more, are gone from the store, and the other servers are told.
     ///
-    /// What memory can tell stops to work first. A record leaves the store last: while it is there, a
-    /// revocation has not come to its end, and whoever repeats it after an error finds the key again.
+    /// What memory can tell stops to work first.
     pub(crate) async fn revoke_selected(
         self: Arc<Self>,
         which: &KeySelection,
@@ -45,16 +44,26 @@ impl Keys {
         let mut matched = Matched { keys: 0, identities: doomed.len() };
         let mut ending = JoinSet::new();
         let mut failed = None;
+        let mut count = |ended: Result<Result<usize, StoreError>, tokio::task::JoinError>| match ended {
+            Ok(Ok(keys)) => matched.keys += keys,
+            Ok(Err(error)) => failed = Some(error),
+            Err(lost) => failed = Some(StoreError::Unavailable(lost.into())),
+        };
         for (owner, ends) in doomed {
-            matched.keys += ends.len();
-            if ending.len() >= AT_ONCE {
-                failed = failed.or(ending.join_next().await.and_then(failure));
+            if ending.len() >= AT_ONCE
+                && let Some(ended) = ending.join_next().await
+            {
+                count(ended);
             }
             let keys = self.clone();
-            ending.spawn(async move { keys.end(&owner, &ends, now).await });
+            ending.spawn(async move {
+                let mut alive = keys.end(&owner, ends.clone(), false, now).await?;
+                alive.extend(ends.keys());
+                Ok(alive.len())
+            });
         }
         while let Some(ended) = ending.join_next().await {
-            failed = failed.or(failure(ended));
+            count(ended);
         }
         failed.map_or(Ok(matched), Err)
     }
@@ -65,19 +74,13 @@ impl Keys {
         if which.policy.is_some() {
             return doomed;
         }
-        let pick = |_: &[u8; 32], slot: &Slot| match slot {
-            Slot::Live(key) if key.grant().expires_at > now && which.is_about(key.id()) => {
-                let portunus_auth_core::Via::Key(jti) = key.via() else { return None };
-                let is_meant = which.issued_before.is_none_or(|before| issued_at(jti) < before);
-                is_meant.then(|| key.clone())
-            }
-            _ => None,
-        };
-        for (digest, key) in self.slots.filter(pick) {
-            let ends = doomed.entry(key.id().clone()).or_default();
-            ends.insert(KeyDigest(digest), unix(key.grant().expires_at));
+        let held = self.hold_back(now, |key| {
+            let Via::Key(jti) = key.via() else { return false };
+            which.is_about(key.id()) && which.issued_before.is_none_or(|before| issued_at(jti) < before)
+        });
+        for (digest, key) in held {
+            doomed.entry(key.id().clone()).or_default().insert(digest, unix(key.grant().expires_at));
         }
-        doomed.values().for_each(|ends| self.mark_revoked(ends, now));
         doomed
     }
 
@@ -103,30 +106,5 @@ impl Keys {
                 None => return Ok(()),
             }
         }
-    }
-
-    /// Ends these keys of one owner.
-    async fn end(
-        &self,
-        owner: &PrincipalId,
-        ends: &BTreeMap<KeyDigest, u64>,
-        now: SystemTime,
-    ) -> Result<(), StoreError> {
-        self.mark_revoked(ends, now);
-        for (digest, until) in ends {
-            self.announce(Place { digest: *digest, until: *until }, None).await?;
-        }
-        Index::of(owner).remove(&*self.store, ends, now).await?;
-        for digest in ends.keys() {
-            self.store.delete(&record_key(digest)).await?;
-        }
-        Ok(())
-    }
-}
-
-fn failure(ended: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Option<StoreError> {
-    match ended {
-        Ok(done) => done.err(),
-        Err(lost) => Some(StoreError::Unavailable(lost.into())),
     }
 }

@@ -22,14 +22,14 @@ impl Keys {
     pub(crate) async fn next_expired(&self) -> Result<Option<Arc<Principal>>, StoreError> {
         let now = self.clock.now();
         while let Some((digest, slot)) = self.slots.take_ended(now) {
-            let Slot::Live(key) = slot else { continue };
+            let Slot::Live { key, .. } = &slot else { continue };
             let name = format!("ks/expired/{}", KeyDigest(digest));
             match self.store.put_if_absent(&name, b"1", Some(now + REMEMBERED)).await {
-                Ok(true) => return Ok(Some(key)),
+                Ok(true) => return Ok(Some(key.clone())),
                 Ok(false) => {}
                 Err(error) => {
                     let ended = key.grant().expires_at;
-                    self.slots.set_if_absent(digest, Slot::Live(key), ended, now);
+                    self.slots.set_if_absent(digest, slot, ended, now);
                     return Err(error);
                 }
             }

@@ -8,7 +8,8 @@ use portunus_auth_core::audit::KeySelection;
 use portunus_auth_core::{Grant, KeyId, PrincipalId};
 use portunus_store::StoreError;
 
-use super::{KeyRecord, Keys, Named, Slot, issued_at, named_key};
+use super::record::{Named, named_key};
+use super::{KeyRecord, Keys, issued_at};
 use crate::index::{Index, parse};
 use crate::key::KeyDigest;
 
@@ -33,6 +34,8 @@ pub struct KeyInfo {
     pub policy: Arc<str>,
     /// When it was issued.
     pub issued_at: SystemTime,
+    /// The key that it was attenuated from, with which it ends.
+    pub parent: Option<KeyId>,
 }
 
 /// Some live keys, the oldest first.
@@ -70,8 +73,8 @@ impl Keys {
         now: SystemTime,
     ) -> Result<KeyPage, StoreError> {
         let mut keys = Vec::new();
-        for place in Index::of(owner).read(&*self.store, now).await?.places {
-            keys.extend(self.selected(&place.digest, which, now).await?);
+        for entry in Index::of(owner).read(&*self.store, now).await?.entries {
+            keys.extend(self.selected(&entry.place.digest, which, now).await?);
         }
         keys.retain(|key| after.is_none_or(|after| key.key_id > *after));
         keys.sort_by(|one, other| one.key_id.cmp(&other.key_id));
@@ -119,17 +122,16 @@ impl Keys {
         which: &KeySelection,
         now: SystemTime,
     ) -> Result<Option<KeyInfo>, StoreError> {
-        let is_revoked = self.slots.get(&digest.0, |slot| matches!(slot, Slot::Revoked));
-        if is_revoked == Some(true) {
+        if self.is_revoked(digest) {
             return Ok(None);
         }
         let Some(record) = self.record(digest).await? else { return Ok(None) };
-        let KeyRecord { jti, owner, grant, policy, .. } = record;
+        let KeyRecord { jti, owner, grant, policy, parent, .. } = record;
         let issued_at = issued_at(&jti);
         let is_meant = grant.expires_at > now
             && which.is_about(&owner)
             && which.policy.as_ref().is_none_or(|meant| *meant == policy)
             && which.issued_before.is_none_or(|before| issued_at < before);
-        Ok(is_meant.then_some(KeyInfo { key_id: jti, owner, grant, policy, issued_at }))
+        Ok(is_meant.then_some(KeyInfo { key_id: jti, owner, grant, policy, issued_at, parent }))
     }
 }

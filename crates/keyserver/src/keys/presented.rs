@@ -25,7 +25,7 @@ impl Keys {
         let now = self.clock.now();
         let Some(digest) = self.pepper.digest(token) else { return Ok(Err(AuthError::Malformed)) };
         let held = self.slots.get(&digest.0, |slot| match slot {
-            Slot::Live(key) => Some(key.clone()),
+            Slot::Live { key, .. } => Some(key.clone()),
             Slot::Revoked => None,
         });
         if let Some(Some(key)) = held {

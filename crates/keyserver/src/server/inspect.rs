@@ -75,12 +75,13 @@ impl KeyServer {
     }
 }
 
-/// Why a presented text is no live key, for the audit.
-pub(super) fn no_key(error: &AuthError) -> Reason {
+/// Why a presented text is no live key, or it cannot be told, for the audit.
+pub(crate) fn no_key(error: &AuthError) -> Reason {
     match error {
         AuthError::Malformed => Reason::MalformedCredential,
         AuthError::Expired => Reason::ExpiredCredential,
         AuthError::Revoked => Reason::RevokedCredential,
+        AuthError::Unavailable(_) => Reason::AuthenticationUnavailable,
         _ => Reason::UnknownCredential,
     }
 }

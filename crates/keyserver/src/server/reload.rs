@@ -68,8 +68,9 @@ impl KeyServer {
         let (mut revoked, mut after) = (0, None);
         loop {
             let page = self.0.keys.stored(after.as_deref()).await?;
-            for (_, record) in &page.records {
-                if !self.gives(record) {
+            for (digest, record) in &page.records {
+                // With an earlier one, those that descend from it ended too.
+                if !self.gives(record) && !self.0.keys.is_revoked(digest) {
                     revoked += self.revoke_not_granted(record).await?;
                 }
             }

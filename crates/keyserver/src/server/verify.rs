@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portunus_auth_core::{AuthError, BearerToken, Principal};
+use portunus_auth_core::{AuthError, BearerToken, Grant, Principal};
 use tokio::sync::Semaphore;
 
 use super::{KeyServer, Peer};
@@ -62,7 +62,8 @@ impl KeyServer {
         self.verify_from(token, Peer::default()).await
     }
 
-    /// Who presents this token of a configured issuer as a credential, and what the policies grant them.
+    /// Who presents this token of a configured issuer as a credential, and what the policies grant them. Whether
+    /// the request that presents it may use it is for [`KeyServer::prove`].
     ///
     /// # Errors
     /// [`AuthError`]; [`AuthError::TooOften`] when too many tokens came from the peer's address, before
@@ -90,7 +91,8 @@ impl KeyServer {
         }
         let policies = self.policies();
         let decision = policies.decide(&identity.asked(), None, None, now).ok_or(AuthError::NotAdmitted)?;
-        Ok(self.0.verified.remember(token, &identity, decision.grant, (proof, policies), now))
+        let grant = Grant { confirmation: identity.confirmation().cloned(), ..decision.grant };
+        Ok(self.0.verified.remember(token, &identity, grant, (proof, policies), now))
     }
 
     /// What [`KeyServer::verify`] found for this very token before, as long as it still holds. Does not

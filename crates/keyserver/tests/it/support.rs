@@ -14,7 +14,8 @@ use portunus_auth_core::audit::{EventKind, MemorySink};
 use portunus_auth_core::clock::ManualClock;
 use portunus_auth_core::{AuditEvent, AuditSink, BearerToken, SecretSource};
 use portunus_keyserver::{
-    Config, ExchangeError, IssuedKey, KeyServer, Parts, Peer, SetupError, TokenKind, TokenRequest, router,
+    Config, ExchangeError, IssuedKey, KeyServer, KeyServerConfig, Parts, Peer, SetupError, TokenKind,
+    TokenRequest, router,
 };
 use portunus_mock::MockIdp;
 use portunus_store::{Held, Memory, NewValue, Reservation, Store, StoreError, Subscription, Window};
@@ -118,6 +119,17 @@ impl World {
         Self { idp, clock, store, audit, server }
     }
 
+    /// The same with another configuration.
+    pub(crate) async fn configured(policies: &str, change: impl FnOnce(&mut KeyServerConfig)) -> Self {
+        let clock = clock();
+        let store = Arc::new(Switch::over(Arc::new(Memory::new(clock.clone()))));
+        let (idp, audit) = (idp(&clock), Arc::new(MemorySink::default()));
+        let mut config = configuration(idp.issuer(), policies);
+        change(&mut config.key_server);
+        let server = server(config, store.clone(), &clock, &audit).await.unwrap();
+        Self { idp, clock, store, audit, server }
+    }
+
     /// Another server on the same store.
     pub(crate) async fn another(&self, policies: &str) -> KeyServer {
         let config = configuration(self.idp.issuer(), policies);
@@ -143,6 +155,27 @@ impl World {
         let mut request = TokenRequest::new(BearerToken::new(token), TokenKind::Identity);
         change(&mut request);
         self.server.exchange(request, Peer::default()).await
+    }
+
+    /// A key that could be ours and that nobody issued.
+    pub(crate) fn key_text(&self) -> BearerToken {
+        portunus_keyserver::TempKey::mint(&aws_lc_rs::rand::SystemRandom::new()).unwrap().into_token()
+    }
+
+    /// Exchanges a key for a narrower one.
+    pub(crate) async fn narrow(
+        &self,
+        parent: &IssuedKey,
+        change: impl FnOnce(&mut TokenRequest),
+    ) -> Result<IssuedKey, ExchangeError> {
+        let mut request = TokenRequest::new(parent.access_token.clone(), TokenKind::Access);
+        change(&mut request);
+        self.server.exchange(request, Peer::default()).await
+    }
+
+    /// A key that descends from this one and may do the same.
+    pub(crate) async fn child(&self, parent: &IssuedKey) -> IssuedKey {
+        self.narrow(parent, |_| {}).await.unwrap()
     }
 
     pub(crate) async fn key(&self, subject: &str) -> IssuedKey {
@@ -274,6 +307,8 @@ pub(crate) struct Switch {
     store: Arc<dyn Store>,
     off: AtomicBool,
     mute: AtomicBool,
+    /// How many operations succeed before it is off.
+    left: AtomicUsize,
     asked: AtomicUsize,
     held: watch::Sender<Option<&'static str>>,
     late: watch::Sender<usize>,
@@ -282,7 +317,9 @@ pub(crate) struct Switch {
 impl Switch {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let (off, mute, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
-        Self { store, off, mute, asked, held: watch::Sender::default(), late: watch::Sender::default() }
+        let (left, held, late) =
+            (AtomicUsize::new(usize::MAX), watch::Sender::default(), watch::Sender::default());
+        Self { store, off, mute, left, asked, held, late }
     }
 
     /// Does what it is asked in this operation from now on, but does not answer until [`Switch::answer`].
@@ -320,6 +357,12 @@ impl Switch {
 
     pub(crate) fn set_off(&self, off: bool) {
         self.off.store(off, Ordering::SeqCst);
+        self.left.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// Is off after so many operations.
+    pub(crate) fn fail_after(&self, operations: usize) {
+        self.left.store(operations, Ordering::SeqCst);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -330,7 +373,9 @@ impl Switch {
     async fn on(&self) -> Result<&dyn Store, StoreError> {
         tokio::task::yield_now().await;
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.off.load(Ordering::SeqCst) {
+        let spend = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+        let is_spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend).is_err();
+        if is_spent || self.off.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off".into()));
         }
         Ok(&*self.store)

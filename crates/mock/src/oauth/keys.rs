@@ -33,7 +33,7 @@ impl Algorithm {
         }
     }
 
-    fn jwt(self) -> jsonwebtoken::Algorithm {
+    pub(super) fn jwt(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
             Self::Es256 => jsonwebtoken::Algorithm::ES256,
@@ -67,15 +67,15 @@ const PEM: [[&[u8]; 3]; 2] = [
     ],
 ];
 
-struct Key {
-    algorithm: Algorithm,
+pub(super) struct Key {
+    pub(super) algorithm: Algorithm,
     kid: String,
-    private: EncodingKey,
-    public: Jwk,
+    pub(super) private: EncodingKey,
+    pub(super) public: Jwk,
 }
 
 impl Key {
-    fn bundled(algorithm: Algorithm, generation: usize) -> Self {
+    pub(super) fn bundled(algorithm: Algorithm, generation: usize) -> Self {
         let pem = PEM[generation % 2][algorithm as usize];
         let private = match algorithm {
             Algorithm::Rs256 => EncodingKey::from_rsa_pem(pem),

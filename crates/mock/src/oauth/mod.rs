@@ -3,6 +3,7 @@
 mod authorize;
 mod client;
 mod discovery;
+mod dpop;
 mod error;
 mod grant;
 mod issued;
@@ -32,6 +33,7 @@ use grant::Grants;
 use keys::KeySet;
 
 pub use client::OAuthConfig;
+pub use dpop::{DpopKey, DpopProof};
 pub(crate) use issued::IssuedTokens;
 pub use keys::Algorithm;
 pub use mint::{Mint, TokenFault};
