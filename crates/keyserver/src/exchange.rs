@@ -28,7 +28,7 @@ use crate::key::{KeyDigest, TempKey, is_ours};
 use crate::keys::{KeyRecord, new_id};
 use crate::policy::{Decision, Evidence};
 use crate::scope::{self, Scope};
-use crate::server::{Busy, KeyServer, NotIdentified};
+use crate::server::{KeyServer, NotIdentified};
 
 pub use words::{ExchangeError, IssuedKey, TokenRequest};
 
@@ -133,7 +133,6 @@ async fn verify(server: &KeyServer, request: &TokenRequest) -> Result<Identity, 
     match server.identify(&request.subject_token, request.kind).await {
         Ok((identity, _)) => Ok(identity),
         Err(NotIdentified::Refused(refused)) => Err(ExchangeError::BadSubject(refused.into())),
-        Err(NotIdentified::Busy) => Err(ExchangeError::unavailable(Reason::Overloaded, Busy)),
         Err(NotIdentified::Unavailable(down)) => {
             Err(ExchangeError::unavailable(Reason::IssuerUnavailable, down))
         }

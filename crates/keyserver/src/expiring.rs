@@ -76,6 +76,11 @@ impl<V> Expiring<V> {
         self.note(digest, until, now);
     }
 
+    /// Takes the value away. `false`: somebody else did.
+    pub(crate) fn remove(&self, digest: &Digest) -> bool {
+        self.live.remove(digest).is_some()
+    }
+
     /// What `pick` makes of each value, where it makes something.
     pub(crate) fn filter<T>(&self, pick: impl Fn(&Digest, &V) -> Option<T>) -> Vec<(Digest, T)> {
         self.live.iter().filter_map(|entry| Some((*entry.key(), pick(entry.key(), entry.value())?))).collect()

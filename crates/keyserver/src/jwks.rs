@@ -1,9 +1,8 @@
 //! An issuer's keys, kept: fetched once for all who wait, ahead of time, and never because a forged
 //! token says so.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -29,12 +28,12 @@ const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// long ago could still sign.
 const HARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Fetches in reserve, and the time in which one grows back.
-const RESERVE: u32 = 3;
+/// The time in which names of keys that nobody has lead to one fetch, however many there are.
 const COOL_DOWN: Duration = Duration::from_secs(60);
 
-/// The most names of unknown keys that are remembered, and how long.
-const MAX_UNKNOWN: usize = 256;
+/// How soon a fetch that failed is tried again, and how soon at the latest after further failures.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// The most callers that wait for one issuer's keys at once. More would be a flood, or an outage.
 const MAX_WAITING: usize = 1024;
@@ -74,11 +73,10 @@ struct Shared {
     held: ArcSwapOption<Held>,
     /// How many fetches have ended, well or not: who waited for one shares its result.
     ended: AtomicU64,
-    flight: Arc<Turn<Budget>>,
+    flight: Arc<Turn<Pace>>,
     /// Whether the last fetch failed: nobody waits for the next one who has keys that work.
     failing: AtomicBool,
     waiting: Semaphore,
-    unknown: Mutex<HashMap<String, Duration>>,
 }
 
 #[derive(Debug)]
@@ -90,24 +88,48 @@ struct Held {
     dead_at: Duration,
 }
 
-/// The fetches that may be made now. Whoever holds its lock is the one who fetches.
-#[derive(Debug)]
-struct Budget {
-    left: u32,
-    counted_at: Duration,
+/// Why keys are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// None are held, or those that are held are due.
+    Due,
+    /// A token names a key that is not among them.
+    UnknownKey,
 }
 
-impl Budget {
-    fn take(&mut self, now: Duration) -> bool {
-        let periods = now.saturating_sub(self.counted_at).as_secs() / COOL_DOWN.as_secs();
-        let grown = u32::try_from(periods).unwrap_or(RESERVE).min(RESERVE);
-        if grown > 0 {
-            self.left = (self.left + grown).min(RESERVE);
-            self.counted_at = now;
+/// When the next fetch may be made. Whoever holds its lock is the one who fetches.
+#[derive(Debug)]
+struct Pace {
+    /// Until then an unknown key leads to no fetch.
+    quiet_until: Duration,
+    /// After a failure: when keys that are due are asked for again, and how much later after another one.
+    retry_at: Duration,
+    retry_in: Duration,
+}
+
+impl Pace {
+    fn starting(now: Duration) -> Self {
+        Self { quiet_until: now, retry_at: now, retry_in: FIRST_RETRY }
+    }
+
+    fn allows(&mut self, need: Need, now: Duration) -> bool {
+        match need {
+            Need::Due => now >= self.retry_at,
+            Need::UnknownKey if now < self.quiet_until => false,
+            Need::UnknownKey => {
+                self.quiet_until = now + COOL_DOWN;
+                true
+            }
         }
-        let may = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        may
+    }
+
+    fn succeeded(&mut self) {
+        self.retry_in = FIRST_RETRY;
+    }
+
+    fn failed(&mut self, now: Duration) {
+        self.retry_at = now + self.retry_in;
+        self.retry_in = (self.retry_in * 2).min(LAST_RETRY);
     }
 }
 
@@ -118,7 +140,7 @@ impl Jwks {
         clock: Arc<dyn Clock>,
         audit: Arc<dyn AuditSink>,
     ) -> Self {
-        let budget = Budget { left: RESERVE, counted_at: clock.monotonic() };
+        let pace = Pace::starting(clock.monotonic());
         Self(Arc::new(Shared {
             source,
             fetch,
@@ -126,10 +148,9 @@ impl Jwks {
             audit,
             held: ArcSwapOption::empty(),
             ended: AtomicU64::new(0),
-            flight: Arc::new(Turn::new(budget)),
+            flight: Arc::new(Turn::new(pace)),
             failing: AtomicBool::new(false),
             waiting: Semaphore::new(MAX_WAITING),
-            unknown: Mutex::new(HashMap::new()),
         }))
     }
 
@@ -139,72 +160,76 @@ impl Jwks {
     }
 
     /// The keys that are held, without waiting, unless they are due to be replaced and their issuer answers:
-    /// what was found with them is then found anew.
+    /// what was found with them is then found anew. Has those renewed that will soon be due.
     pub(crate) fn fresh(&self) -> Option<Arc<KeySet>> {
         let held = self.0.usable()?;
-        let is_fresh = self.0.clock.monotonic() < held.stale_at || self.0.is_failing();
-        is_fresh.then(|| held.keys.clone())
-    }
-
-    /// The current keys. Waits when none are held; and once when those held are due to be replaced, while
-    /// others go on with them. Keeps what is held when no newer ones can be had.
-    pub(crate) async fn current(&self) -> Result<Arc<KeySet>, IssuerDown> {
         let now = self.0.clock.monotonic();
-        let Some(held) = self.0.usable() else {
-            let _place = self.0.waiting.try_acquire().map_err(|_| IssuerDown)?;
-            self.fetched().await;
-            return self.held().ok_or(IssuerDown);
-        };
-        if now < held.renew_at {
-            return Ok(held.keys.clone());
+        if now >= held.renew_at {
+            self.renew_ahead(now);
         }
-        if let Ok(mut turn) = self.0.flight.clone().try_lock_owned()
-            && turn.take(now)
-        {
-            // Its own task: a caller that hangs up must not cancel what others wait for.
-            let renewed = tokio::spawn(self.0.clone().renew(turn));
-            if now >= held.stale_at && !self.0.is_failing() && renewed.await.is_ok() {
-                return self.held().ok_or(IssuerDown);
-            }
-        }
-        Ok(held.keys.clone())
+        (now < held.stale_at || self.0.is_failing()).then(|| held.keys.clone())
     }
 
-    /// Other keys than `seen`, for a token that names a key not in it; `None` when there are none now.
+    /// The current keys. Waits when none are held, and when those held are due to be replaced and their issuer
+    /// answers. Keeps what is held when no newer ones can be had.
+    pub(crate) async fn current(&self) -> Result<Arc<KeySet>, IssuerDown> {
+        if let Some(keys) = self.fresh() {
+            return Ok(keys);
+        }
+        // Where so many wait already, it is an outage, and whoever has keys goes on with them.
+        if let Ok(_place) = self.0.waiting.try_acquire() {
+            self.fetched(Need::Due).await;
+        }
+        self.held().ok_or(IssuerDown)
+    }
+
+    /// Other keys than `seen`, for a token that names a key not in it; `None` when there are none.
     ///
-    /// Whatever callers invent, this costs the issuer at most the fetches in reserve and then one in a
-    /// cool-down, while a rotated key is found at once.
+    /// Whatever callers invent, this costs the issuer one fetch in a cool-down, and a rotated key is found at
+    /// once.
     ///
     /// # Errors
-    /// [`IssuerDown`] when too many wait already.
+    /// [`IssuerDown`] when it cannot be told: the issuer did not answer, or too many wait already.
     pub(crate) async fn newer(
         &self,
         key_id: Option<&str>,
         seen: &Arc<KeySet>,
     ) -> Result<Option<Arc<KeySet>>, IssuerDown> {
-        let Some(key_id) = key_id.filter(|key_id| !self.0.is_known_unknown(key_id)) else { return Ok(None) };
-        let _place = self.0.waiting.try_acquire().map_err(|_| IssuerDown)?;
-        let fetched = self.fetched().await;
-        let Some(keys) = self.held() else { return Err(IssuerDown) };
-        if fetched && !keys.has(key_id) {
-            self.0.remember_unknown(key_id);
+        let Some(key_id) = key_id else { return Ok(None) };
+        let is_news = |keys: &Arc<KeySet>| !Arc::ptr_eq(keys, seen);
+        if let Some(keys) = self.held().filter(is_news) {
+            return Ok(Some(keys));
         }
-        Ok((!Arc::ptr_eq(&keys, seen)).then_some(keys))
+        let _place = self.0.waiting.try_acquire().map_err(|_| IssuerDown)?;
+        self.fetched(Need::UnknownKey).await;
+        let keys = self.held().ok_or(IssuerDown)?;
+        if self.0.is_failing() && !keys.has(key_id) {
+            return Err(IssuerDown);
+        }
+        Ok(Some(keys).filter(is_news))
     }
 
-    /// Fetches, or waits for the fetch that is under way. `false`: there may be none now.
-    async fn fetched(&self) -> bool {
+    /// Fetches, unless it is too soon, or waits for the fetch that is under way.
+    async fn fetched(&self, need: Need) {
         let shared = &self.0;
         let seen = shared.ended.load(Ordering::Acquire);
         let mut turn = shared.flight.clone().lock_owned().await;
-        if shared.ended.load(Ordering::Acquire) != seen {
-            return true;
+        let somebody_did = shared.ended.load(Ordering::Acquire) != seen;
+        if !somebody_did && shared.needs(need) && turn.allows(need, shared.clock.monotonic()) {
+            // Its own task: a caller that hangs up must not cancel what others wait for. If it crashed, nothing
+            // was stored, and what is held says so.
+            let _ = tokio::spawn(shared.clone().renew(turn)).await;
         }
-        if !turn.take(shared.clock.monotonic()) {
-            return false;
+    }
+
+    /// Fetches in the background, unless somebody does, or it is too soon.
+    fn renew_ahead(&self, now: Duration) {
+        if let Ok(mut turn) = self.0.flight.clone().try_lock_owned()
+            && self.0.needs(Need::Due)
+            && turn.allows(Need::Due, now)
+        {
+            tokio::spawn(self.0.clone().renew(turn));
         }
-        // Its own task: a caller that hangs up must not cancel what others wait for.
-        tokio::spawn(shared.clone().renew(turn)).await.is_ok()
     }
 }
 
@@ -217,32 +242,43 @@ impl Shared {
         self.failing.load(Ordering::Acquire)
     }
 
-    async fn renew(self: Arc<Self>, turn: OwnedMutexGuard<Budget>) {
-        match Trail::begin(self.audit.clone(), self.clock.clone(), EventKind::JwksFailed) {
-            Ok(trail) => self.renew_audited(trail).await,
-            Err(full) => tracing::warn!(issuer = %self.source.name, error = %full, "keys not fetched"),
-        }
-        self.ended.fetch_add(1, Ordering::Release);
-        drop(turn);
+    /// Whether a fetch is still needed, by whoever holds the lock now.
+    fn needs(&self, need: Need) -> bool {
+        need == Need::UnknownKey || self.usable().is_none_or(|held| self.clock.monotonic() >= held.renew_at)
     }
 
-    async fn renew_audited(&self, mut trail: Trail) {
+    async fn renew(self: Arc<Self>, mut turn: OwnedMutexGuard<Pace>) {
+        let renewed = match Trail::begin(self.audit.clone(), self.clock.clone(), EventKind::JwksFailed) {
+            Ok(trail) => self.renew_audited(trail).await,
+            Err(full) => {
+                tracing::warn!(issuer = %self.source.name, error = %full, "keys not fetched");
+                false
+            }
+        };
+        match renewed {
+            true => turn.succeeded(),
+            false => turn.failed(self.clock.monotonic()),
+        }
+        self.failing.store(!renewed, Ordering::Release);
+        self.ended.fetch_add(1, Ordering::Release);
+    }
+
+    async fn renew_audited(&self, mut trail: Trail) -> bool {
         trail.event().actor = Some(Actor::System);
         trail.event().target.issuer = Some(self.source.name.clone());
         match self.load().await {
             Ok((keys, max_age)) => {
                 self.held.store(Some(Arc::new(self.hold(keys, max_age))));
-                self.unknown().clear();
-                self.failing.store(false, Ordering::Release);
                 trail.event().kind = EventKind::JwksRefreshed;
                 trail.finish(Outcome::Allowed);
+                true
             }
             // What is held stays held: an issuer's bad minute must not lock everybody out.
             Err(error) => {
-                self.failing.store(true, Ordering::Release);
                 let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(issuer = %self.source.name, %error, reason, "the issuer's keys were not renewed");
                 trail.finish(Outcome::Failed(Reason::IssuerUnavailable));
+                false
             }
         }
     }
@@ -298,21 +334,5 @@ impl Shared {
             return Err(FetchError::Unusable("discovery points to the local machine"));
         }
         Ok(keys_at)
-    }
-
-    fn unknown(&self) -> std::sync::MutexGuard<'_, HashMap<String, Duration>> {
-        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_known_unknown(&self, key_id: &str) -> bool {
-        let now = self.clock.monotonic();
-        self.unknown().get(key_id).is_some_and(|until| now < *until)
-    }
-
-    fn remember_unknown(&self, key_id: &str) {
-        let mut unknown = self.unknown();
-        if unknown.len() < MAX_UNKNOWN {
-            unknown.insert(key_id.to_owned(), self.clock.monotonic() + COOL_DOWN);
-        }
     }
 }

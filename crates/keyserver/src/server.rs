@@ -50,7 +50,7 @@ pub(crate) use manage::is_revocable;
 pub use manage::{BadReason, StatedReason};
 pub use reload::ReloadError;
 use verify::Trusted;
-pub(crate) use verify::{Busy, NotIdentified};
+pub(crate) use verify::NotIdentified;
 
 /// Who is asking, as far as the connection shows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,7 +127,7 @@ impl KeyServer {
         };
         let (keys, listener) = Keys::open(store.clone(), clock.clone(), pepper, fail_static).await?;
         let jwks = |source| Jwks::new(source, fetch.clone(), clock.clone(), audit.clone());
-        let trust = |(issuer, source)| Trusted::new(issuer, jwks(source));
+        let trust = |(issuer, source)| Trusted { issuer, jwks: jwks(source) };
         let server = Self(Arc::new(Inner {
             audience: config.key_server.audience,
             longest: config.key_server.token_ttl.get(),

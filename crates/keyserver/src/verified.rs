@@ -25,6 +25,17 @@ pub(crate) struct Proof {
 #[derive(Debug)]
 pub(crate) struct VerifiedTokens(Expiring<(Arc<Principal>, Proof, Arc<Policies>)>);
 
+/// What is remembered of a token.
+#[derive(Debug)]
+pub(crate) enum Recalled {
+    /// Who presents it.
+    Holds(Arc<Principal>),
+    /// It was good, by keys or policies that are no longer in force. This is forgotten now.
+    Outdated,
+    /// Nothing.
+    Unknown,
+}
+
 impl Default for VerifiedTokens {
     fn default() -> Self {
         Self(Expiring::of_at_most(MOST))
@@ -48,15 +59,16 @@ impl VerifiedTokens {
         principal
     }
 
-    /// Who presents the token, unless it has ended, its issuer has other keys now, which may no longer hold
-    /// the one that signed it, or other policies are in force.
+    /// Who presents the token, unless it has ended; its issuer has other keys now, which may no longer hold
+    /// the one that signed it; or other policies are in force.
     pub(crate) fn recall(
         &self,
         token: &BearerToken,
         now: SystemTime,
         keys_of: impl Fn(usize) -> Option<Arc<KeySet>>,
         in_force: &Arc<Policies>,
-    ) -> Option<Arc<Principal>> {
+    ) -> Recalled {
+        let digest = token_digest(token);
         let still_good = |(principal, proof, policies): &(Arc<Principal>, Proof, Arc<Policies>)| {
             let keys = keys_of(proof.issuer)?;
             let good = Arc::ptr_eq(&keys, &proof.keys)
@@ -64,6 +76,10 @@ impl VerifiedTokens {
                 && now < principal.grant().expires_at;
             good.then(|| principal.clone())
         };
-        self.0.get(&token_digest(token), still_good).flatten()
+        match self.0.get(&digest, still_good) {
+            Some(Some(principal)) => Recalled::Holds(principal),
+            Some(None) if self.0.remove(&digest) => Recalled::Outdated,
+            _ => Recalled::Unknown,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use portunus_auth_core::{BearerToken, BoxError};
 
-use super::{Busy, KeyServer, NotIdentified};
+use super::{KeyServer, NotIdentified};
 use crate::issuer::TokenKind;
 use crate::jose::Refused;
 use crate::policy::{Explanation, Question, Unanswerable};
@@ -45,7 +45,6 @@ impl KeyServer {
         match self.identify(token, TokenKind::Any).await {
             Ok((identity, _)) => Ok(self.0.policies.load().explained(&identity.asked(), policy)),
             Err(NotIdentified::Refused(refused)) => Err(refused.into()),
-            Err(NotIdentified::Busy) => Err(ExplainError::Unavailable(Busy.into())),
             Err(NotIdentified::Unavailable(down)) => Err(ExplainError::Unavailable(down.into())),
         }
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use portunus_auth_core::{AuthError, BearerToken, Grant, Principal};
-use tokio::sync::Semaphore;
 
 use super::{KeyServer, Peer};
 use crate::identity::Identity;
@@ -11,19 +10,13 @@ use crate::issuer::{Issuer, TokenKind};
 use crate::jose::{Refused, UnverifiedJwt};
 use crate::jwks::{IssuerDown, Jwks};
 use crate::limits::TooOften;
-use crate::verified::Proof;
+use crate::verified::{Proof, Recalled};
 
 /// An issuer and its keys.
 pub(super) struct Trusted {
     pub(super) issuer: Issuer,
-    jwks: Jwks,
-    /// Verifications at once, those that wait for keys included: what one issuer's tokens cost must not keep
-    /// those of others waiting.
-    places: Semaphore,
+    pub(super) jwks: Jwks,
 }
-
-/// How many tokens of one issuer are verified at once.
-const VERIFIED_AT_ONCE: usize = 1024;
 
 /// Why it is not known whose token this is.
 #[derive(Debug)]
@@ -32,24 +25,11 @@ pub(crate) enum NotIdentified {
     Refused(Refused),
     /// It cannot be told.
     Unavailable(IssuerDown),
-    /// Too many others of this issuer are being verified.
-    Busy,
 }
-
-/// Too many tokens of one issuer are being verified.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("too many tokens of this issuer are being verified")]
-pub(crate) struct Busy;
 
 impl From<Refused> for NotIdentified {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
-    }
-}
-
-impl Trusted {
-    pub(super) fn new(issuer: Issuer, jwks: Jwks) -> Self {
-        Self { issuer, jwks, places: Semaphore::new(VERIFIED_AT_ONCE) }
     }
 }
 
@@ -63,23 +43,41 @@ impl KeyServer {
     }
 
     /// Who presents this token of a configured issuer as a credential, and what the policies grant them. Whether
-    /// the request that presents it may use it is for [`KeyServer::prove`].
+    /// the request that presents it may use it is for [`KeyServer::prove`]. What was found for this very token
+    /// before is found again without waiting, as long as it still holds.
     ///
     /// # Errors
     /// [`AuthError`]; [`AuthError::TooOften`] when too many tokens came from the peer's address, before
     /// anything of this one is verified, and [`AuthError::Unavailable`] when the issuer's keys cannot be had.
     pub async fn verify_from(&self, token: &BearerToken, from: Peer) -> Result<Arc<Principal>, AuthError> {
-        if let Some(principal) = self.verified(token) {
-            return Ok(principal);
+        match self.recall(token) {
+            Recalled::Holds(principal) => return Ok(principal),
+            // Good until its issuer's keys or the policies changed, so no stranger's.
+            Recalled::Outdated => {}
+            Recalled::Unknown => {
+                self.admit(from).map_err(|TooOften { retry_after }| AuthError::TooOften { retry_after })?;
+            }
         }
-        self.admit(from).map_err(|TooOften { retry_after }| AuthError::TooOften { retry_after })?;
         self.verify_anew(token).await
+    }
+
+    /// What [`KeyServer::verify_from`] found for this very token before, as long as it still holds. Does not
+    /// wait.
+    pub fn verified(&self, token: &BearerToken) -> Option<Arc<Principal>> {
+        match self.recall(token) {
+            Recalled::Holds(principal) => Some(principal),
+            Recalled::Outdated | Recalled::Unknown => None,
+        }
+    }
+
+    fn recall(&self, token: &BearerToken) -> Recalled {
+        let keys_of = |issuer: usize| self.0.issuers.get(issuer)?.jwks.fresh();
+        self.0.verified.recall(token, self.now(), keys_of, &self.0.policies.load())
     }
 
     async fn verify_anew(&self, token: &BearerToken) -> Result<Arc<Principal>, AuthError> {
         let (identity, proof) = self.identify(token, TokenKind::Any).await.map_err(|why| match why {
             NotIdentified::Unavailable(down) => AuthError::Unavailable(down.into()),
-            NotIdentified::Busy => AuthError::Unavailable(Busy.into()),
             NotIdentified::Refused(Refused::Malformed) => AuthError::Malformed,
             NotIdentified::Refused(Refused::Expired) => AuthError::Expired,
             NotIdentified::Refused(_) => AuthError::Unknown,
@@ -93,13 +91,6 @@ impl KeyServer {
         let decision = policies.decide(&identity.asked(), None, None, now).ok_or(AuthError::NotAdmitted)?;
         let grant = Grant { confirmation: identity.confirmation().cloned(), ..decision.grant };
         Ok(self.0.verified.remember(token, &identity, grant, (proof, policies), now))
-    }
-
-    /// What [`KeyServer::verify`] found for this very token before, as long as it still holds. Does not
-    /// wait.
-    pub fn verified(&self, token: &BearerToken) -> Option<Arc<Principal>> {
-        let keys_of = |issuer: usize| self.0.issuers.get(issuer)?.jwks.fresh();
-        self.0.verified.recall(token, self.now(), keys_of, &self.0.policies.load())
     }
 
     /// Counts a token from this address, before anything of it is looked at.
@@ -117,16 +108,13 @@ impl KeyServer {
         let claimed = jwt.claimed()?;
         let place = self.0.issuers.iter().position(|trusted| trusted.issuer.naming.goes_by(&claimed));
         let place = place.ok_or(Refused::UnknownIssuer)?;
-        let Trusted { issuer, jwks, places } = &self.0.issuers[place];
+        let Trusted { issuer, jwks } = &self.0.issuers[place];
         // Before any key is looked up or fetched.
         if !issuer.algorithms.contains(&jwt.algorithm()) {
             return Err(Refused::UnsupportedAlgorithm.into());
         }
-        let permit = places.try_acquire().map_err(|_| NotIdentified::Busy)?;
         let mut keys = jwks.current().await.map_err(NotIdentified::Unavailable)?;
         let mut found = issuer.verify(&jwt, kind, &keys, self.now());
-        // Who waits for a key that may not exist takes no place from those whose key is there.
-        drop(permit);
         if matches!(found, Err(Refused::UnknownKey))
             && let Some(newer) = jwks.newer(jwt.key_id(), &keys).await.map_err(NotIdentified::Unavailable)?
         {

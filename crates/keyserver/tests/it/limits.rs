@@ -126,3 +126,22 @@ async fn exchanges_by_call_are_counted_too() {
     let token = BearerToken::new(world.engineer("alice").id_token());
     world.server.verify_from(&token, peer("192.0.2.1")).await.unwrap();
 }
+
+/// A rotation is no reason to refuse those who were verified before it.
+#[tokio::test]
+async fn a_token_that_was_good_is_not_counted_when_keys_or_policies_change() {
+    let world = limited("3").await;
+    let tokens: Vec<_> =
+        ["a", "b", "c"].map(|name| BearerToken::new(world.engineer(name).id_token())).into();
+    for token in &tokens {
+        world.server.verify_from(token, peer("192.0.2.1")).await.unwrap();
+    }
+    world.idp.rotate_keys();
+    world.server.verify(&BearerToken::new(world.engineer("d").id_token())).await.unwrap();
+    for token in &tokens {
+        world.server.verify_from(token, peer("192.0.2.1")).await.unwrap();
+    }
+    let new = BearerToken::new(world.engineer("e").id_token());
+    let refused = world.server.verify_from(&new, peer("192.0.2.1")).await.unwrap_err();
+    assert!(matches!(refused, AuthError::TooOften { .. }));
+}
