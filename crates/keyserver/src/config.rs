@@ -119,6 +119,10 @@ pub struct IssuerConfig {
     pub groups_claim: Option<String>,
     /// Where its tokens have the list of roles, as a JSON pointer; by the preset if left out.
     pub roles_claim: Option<String>,
+    /// Whether whoever has no groups, or no roles, has a token without that claim, and nobody else has one. If
+    /// not, which the presets know, of a token without the claim it cannot be told who is in no group.
+    #[serde(default)]
+    pub absent_means_none: bool,
 }
 
 /// One of `[[policies]]`.
@@ -250,6 +254,7 @@ impl IssuerConfig {
             leeway: None,
             groups_claim: None,
             roles_claim: None,
+            absent_means_none: false,
         }
     }
 }

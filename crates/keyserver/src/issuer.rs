@@ -62,7 +62,7 @@ pub struct Issuer {
     pub audiences: Audiences,
     /// Whom its tokens may be for as well. A token that is for these alone is refused.
     pub other_audiences: Vec<String>,
-    /// Clients of the issuer (`azp`) that may have requested a token. A token that names one must name one
+    /// Clients of the issuer (`azp`, and `appid` of Entra's) that may have requested a token. A token that names one must name one
     /// of these, or one of our audiences.
     pub authorized_parties: Vec<String>,
     /// What its tokens may be signed with.
@@ -130,7 +130,7 @@ impl Issuer {
         let expires_at = self.check_times(&claims, now)?;
         let id = self.naming.whose(&claims)?;
         if !self.naming.may_be_signed_by(keys.issuer_of(jwt), &claims) {
-            return Err(Refused::UnknownKey);
+            return Err(Refused::BadSignature);
         }
         let token = match claims.get("jti") {
             None => jwt.fingerprint(),
@@ -159,15 +159,14 @@ impl Issuer {
         if !audiences.iter().any(ours) || !audiences.iter().all(known) {
             return Err(Refused::WrongAudience);
         }
-        match claims.get("azp") {
-            None => Ok(()),
-            Some(Value::String(party))
-                if self.audiences.contains(party) || self.authorized_parties.contains(party) =>
-            {
-                Ok(())
-            }
-            Some(_) => Err(Refused::WrongAudience),
-        }
+        let is_authorized = |party: &Value| {
+            let authorized = |text: &str| {
+                self.audiences.contains(text) || self.authorized_parties.iter().any(|one| one == text)
+            };
+            party.as_str().is_some_and(authorized)
+        };
+        let mut parties = self.naming.party_claims.iter().filter_map(|claim| claims.get(*claim));
+        if parties.all(is_authorized) { Ok(()) } else { Err(Refused::WrongAudience) }
     }
 
     /// When the token ends. Every time is a whole number of seconds; a claim of another type is not

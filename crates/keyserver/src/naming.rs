@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::jose::Refused;
 use crate::policy::Pointer;
-use crate::preset::SubjectRule;
+use crate::preset::{SPIFFE_SCHEME, SubjectRule};
 
 /// The longest subject, in bytes. OpenID Connect Core section 2 allows 255 characters.
 const MAX_SUBJECT: usize = 512;
@@ -40,6 +40,16 @@ pub(crate) enum Tenancy {
     ByClaim(Pointer, BTreeMap<String, TenantId>),
 }
 
+impl Tenancy {
+    /// All of them.
+    pub(crate) fn tenants(&self) -> Vec<&TenantId> {
+        match self {
+            Self::One(tenant) => vec![tenant],
+            Self::ByClaim(_, tenants) => tenants.values().collect(),
+        }
+    }
+}
+
 /// How an issuer names itself and its users.
 #[derive(Clone, Debug)]
 pub(crate) struct Naming {
@@ -53,6 +63,8 @@ pub(crate) struct Naming {
     pub(crate) trust_domain: Option<String>,
     /// Claims that its tokens must have.
     pub(crate) required: Vec<Pointer>,
+    /// The claims that name the client that a token was issued to.
+    pub(crate) party_claims: &'static [&'static str],
 }
 
 impl Naming {
@@ -65,6 +77,7 @@ impl Naming {
             subject: SubjectRule::Sub,
             trust_domain: None,
             required: Vec::new(),
+            party_claims: &["azp"],
         }
     }
 
@@ -84,7 +97,7 @@ impl Naming {
 
     /// Whether it is known by the trust domain of its subjects, so that its tokens need not name it.
     pub(crate) fn is_trust_domain(&self) -> bool {
-        self.canonical().starts_with("spiffe://")
+        self.trust_domain.is_some() && self.canonical().starts_with(SPIFFE_SCHEME)
     }
 
     /// Whether verified claims are a token of this issuer, of the kind that it is configured for.

@@ -81,6 +81,9 @@ pub(crate) struct Profile {
     pub(crate) groups: Option<&'static str>,
     pub(crate) roles: Option<&'static str>,
     pub(crate) groups_form: ListForm,
+    /// Whether the token of who has no groups, or no roles, has no such claim, and that of somebody of whom too
+    /// many are left out says so. With others, who has none in the token may have some.
+    pub(crate) none_is_absent: bool,
     /// The most groups that the provider puts into a token, without saying that there are more.
     pub(crate) truncated_at: Option<usize>,
     pub(crate) email: EmailTrust,
@@ -88,8 +91,13 @@ pub(crate) struct Profile {
     pub(crate) unfit: &'static [&'static str],
     /// Claims that it drops when somebody sets them up.
     pub(crate) dropped: &'static [&'static str],
-    /// Claims of which a policy that grants must ask for at least one.
+    /// Claims of which a policy that grants must ask for at least one: always, or where it asks for one of the
+    /// names below or for a subject that is no number.
     pub(crate) anchors: &'static [&'static str],
+    /// Claims with names that can be given to others.
+    pub(crate) names: &'static [&'static str],
+    /// The claims that name the client that the token was issued to.
+    pub(crate) party_claims: &'static [&'static str],
     /// The claim that says which of several tenants.
     pub(crate) tenant_claim: Option<&'static str>,
     pub(crate) subject: SubjectRule,
@@ -106,11 +114,14 @@ const OIDC: Profile = Profile {
     groups: Some("/groups"),
     roles: Some("/roles"),
     groups_form: ListForm::List,
+    none_is_absent: false,
     truncated_at: None,
     email: EmailTrust::Verified,
     unfit: &[],
     dropped: &[],
     anchors: &[],
+    names: &[],
+    party_claims: &["azp"],
     tenant_claim: None,
     subject: SubjectRule::Sub,
     required: &[],
@@ -140,6 +151,8 @@ const ENTRA: Profile = Profile {
     tenant_claim: Some("/tid"),
     subject: SubjectRule::Directory,
     required: &["/tid", "/oid", "/ver"],
+    none_is_absent: true,
+    party_claims: &["azp", "appid"],
     algorithms: RS256,
     ..OIDC
 };
@@ -153,8 +166,15 @@ const AUTH0: Profile = Profile {
     ..OIDC
 };
 
-/// The full `groups` are in userinfo only.
-const GITLAB: Profile = Profile { groups: Some("/groups_direct"), roles: None, algorithms: RS256, ..OIDC };
+/// The full `groups` are in userinfo only. People are numbers; jobs are named by paths, which change hands.
+const GITLAB: Profile = Profile {
+    groups: Some("/groups_direct"),
+    roles: None,
+    anchors: &["/project_id", "/namespace_id", "/user_id"],
+    names: &["/project_path", "/namespace_path", "/user_login", "/ci_config_ref_uri"],
+    algorithms: RS256,
+    ..OIDC
+};
 
 const ONELOGIN: Profile = Profile { groups_form: ListForm::ListOrText, algorithms: RS256, ..OIDC };
 

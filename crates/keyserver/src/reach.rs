@@ -108,9 +108,17 @@ fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::new(a, b, c, d))
 }
 
-/// The metadata services of EC2 (fd00:ec2::/32) and of Google (fd20:ce::/32).
+/// The metadata services of EC2 (fd00:ec2::/32), Google (fd20:ce::/32), Oracle, Scaleway, Akamai and Alibaba.
 fn is_metadata_v6(ip: Ipv6Addr) -> bool {
-    matches!(ip.segments(), [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, ..])
+    matches!(
+        ip.segments(),
+        [0xfd00, 0x0ec2, ..]
+            | [0xfd20, 0x00ce, ..]
+            | [0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
+            | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042]
+            | [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]
+            | [0xfd00, 0x0100, 0, 0, 0, 0, 0x0100, 0x0200]
+    )
 }
 
 /// Finds the addresses of a name.
@@ -216,6 +224,10 @@ mod tests {
             "fc00::1",
             "fd00:ec2::254",
             "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
             "fe80::1",
             "fec0::1",
             "ff02::1",
@@ -238,6 +250,10 @@ mod tests {
             "100.100.100.200",
             "fd00:ec2::254",
             "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
             "fe80::1",
             "0.0.0.0",
             "64:ff9b::7f00:1",

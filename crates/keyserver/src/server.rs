@@ -49,8 +49,8 @@ pub(crate) use inspect::no_key;
 pub(crate) use manage::is_revocable;
 pub use manage::{BadReason, StatedReason};
 pub use reload::ReloadError;
-use verify::Trusted;
 pub(crate) use verify::NotIdentified;
+use verify::Trusted;
 
 /// Who is asking, as far as the connection shows it.
 #[derive(Clone, Copy, Debug, Default)]

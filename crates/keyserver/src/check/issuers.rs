@@ -60,6 +60,7 @@ impl IssuerConfig {
             tenancy,
             subject: profile.subject,
             trust_domain: self.trust_domain().map(str::to_owned),
+            party_claims: profile.party_claims,
             required: profile.required.iter().filter_map(|text| Pointer::new(text)).collect(),
         };
         let mut issuer = Issuer::named(naming, audiences);

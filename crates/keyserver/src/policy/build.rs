@@ -44,14 +44,15 @@ impl Policies {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let version = version(&rules, longest)?;
+        let version = version(&namings, &rules, longest)?;
         Ok(Self { issuers: namings, rules, longest, version })
     }
 }
 
-/// Of the same rules it is the same, in every process.
-fn version(rules: &[Rule], longest: Duration) -> Result<Arc<str>, Vec<ConfigProblem>> {
-    let written = serde_json::to_vec(&(rules, longest));
+/// Of the same rules about the same tenants it is the same, in every process.
+fn version(namings: &[Naming], rules: &[Rule], longest: Duration) -> Result<Arc<str>, Vec<ConfigProblem>> {
+    let tenants: Vec<_> = namings.iter().map(|naming| (&naming.name, naming.tenancy.tenants())).collect();
+    let written = serde_json::to_vec(&(tenants, rules, longest));
     let written = written.map_err(|error| vec![ConfigProblem::new("policies", error)])?;
     Ok(KeyDigest(sha256(&written)).to_string().into())
 }
@@ -149,10 +150,12 @@ impl Conditions {
         let profile = self.preset.profile();
         let pointer = issuer.and_then(|issuer| issuer.groups_claim.as_deref()).or(profile.groups);
         let (form, truncated_at) = (profile.groups_form, profile.truncated_at);
-        let at = |pointer| About::Groups(ListAt { pointer, form, truncated_at });
+        let none_is_absent = profile.none_is_absent || issuer.is_some_and(|issuer| issuer.absent_means_none);
+        let at = |pointer| About::Groups(ListAt { pointer, form, truncated_at, none_is_absent });
         self.list("groups", at, about.groups.as_ref(), pointer);
         let pointer = issuer.and_then(|issuer| issuer.roles_claim.as_deref()).or(profile.roles);
-        let at = |pointer| About::Roles(ListAt { pointer, form: ListForm::List, truncated_at: None });
+        let form = ListForm::List;
+        let at = |pointer| About::Roles(ListAt { pointer, form, truncated_at: None, none_is_absent });
         self.list("roles", at, about.roles.as_ref(), pointer);
         self.claims(about);
         self.emails(about);
@@ -205,7 +208,15 @@ impl Conditions {
 
     /// Where names can change hands, whoever gets the name must not get the grant.
     fn anchor(&mut self) {
-        let anchors = self.preset.profile().anchors;
+        let profile = self.preset.profile();
+        let anchors = profile.anchors;
+        let is_id = |pattern: &Pattern| pattern.as_str().bytes().all(|byte| byte.is_ascii_digit());
+        let is_by_name = |condition: &Condition| match (&condition.about, &condition.wanted) {
+            (About::Subject, Wanted::Like(patterns)) => !patterns.iter().all(is_id),
+            (About::Claim(pointer), _) => profile.names.iter().any(|name| pointer.to_string() == *name),
+            _ => false,
+        };
+        let is_meant = profile.names.is_empty() || self.all.iter().any(is_by_name);
         let is_anchor = |condition: &Condition| match (&condition.about, &condition.wanted) {
             (About::Claim(pointer), Wanted::Like(patterns)) => {
                 // Ids that begin alike have nothing else in common.
@@ -214,7 +225,7 @@ impl Conditions {
             }
             _ => false,
         };
-        if !anchors.is_empty() && !self.all.iter().any(is_anchor) {
+        if !anchors.is_empty() && is_meant && !self.all.iter().any(is_anchor) {
             let says =
                 format!("names can be taken over by others: ask for one of {} as well", anchors.join(", "));
             self.found("claims", &says);
@@ -231,6 +242,9 @@ impl Conditions {
                 continue;
             };
             let (at, claim) = (format!("claims.{text}"), pointer.claim());
+            if self.preset.profile().dropped.contains(&text.as_str()) {
+                self.found(&at, "this provider drops a claim of this name; use a namespaced one");
+            }
             if self.preset.profile().unfit.contains(&text.as_str()) {
                 self.found(&at, "of this provider's users this claim proves nothing");
             }

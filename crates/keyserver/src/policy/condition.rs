@@ -60,6 +60,8 @@ pub(crate) struct ListAt {
     pub(crate) form: ListForm,
     /// A list of so many may lack others.
     pub(crate) truncated_at: Option<usize>,
+    /// Whether who has none of it has no list, so that without one nothing is left out.
+    pub(crate) none_is_absent: bool,
 }
 
 /// What it must be like. Never empty, which the configuration sees to.
@@ -97,6 +99,8 @@ pub enum Finding {
     Differs,
     /// Nothing.
     Absent,
+    /// Nothing, where a token may leave it out: what is wanted may be true all the same.
+    NotShown,
     /// Something that is no list of texts, where only a list of texts is believed.
     NoListOfTexts,
     /// Something that cannot be compared: neither a text nor a whole number nor a truth value.
@@ -123,7 +127,8 @@ impl Finding {
         match self {
             Self::Matches => Holds::Yes,
             Self::Differs | Self::Absent => Holds::No,
-            Self::NoListOfTexts
+            Self::NotShown
+            | Self::NoListOfTexts
             | Self::NotComparable
             | Self::TooMany
             | Self::LeftOut
@@ -252,7 +257,11 @@ impl Wanted {
 fn list(at: &ListAt, claims: &Map<String, Value>) -> Texts {
     let nothing_told = |finding| Err((finding, Vec::new()));
     let texts: Option<Vec<String>> = match at.pointer.find(claims) {
-        None | Some(Value::Null) => return nothing_told(nothing(&at.pointer, claims)),
+        None | Some(Value::Null) => {
+            let finding = nothing(&at.pointer, claims);
+            let may_be_some = finding == Finding::Absent && !at.none_is_absent;
+            return nothing_told(if may_be_some { Finding::NotShown } else { finding });
+        }
         Some(Value::Array(items)) if items.len() > MOST => return nothing_told(Finding::TooMany),
         Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         // A comma could be part of a name, or be between two.
@@ -308,7 +317,7 @@ fn verified_address(
     trust: EmailTrust,
 ) -> Result<Address, (Finding, Vec<String>)> {
     let email = match claims.get("email") {
-        None | Some(Value::Null) => return Err((Finding::Absent, Vec::new())),
+        None | Some(Value::Null) => return Err((Finding::NotShown, Vec::new())),
         Some(Value::String(email)) => email,
         Some(_) => return Err((Finding::NoAddress, Vec::new())),
     };

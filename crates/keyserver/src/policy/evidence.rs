@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{Asked, Policies, Rule};
 use crate::identity::Identity;
+use crate::naming::Naming;
 
 /// The claims that the policies looked at when they granted a key, and no others.
 #[derive(Clone, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ impl Policies {
         let Some(Evidence { policies, kept, claims }) = evidence else { return false };
         if *policies == self.version {
             return true;
+        }
+        let has_tenant = |naming: &Naming| {
+            naming.name == owner.issuer && naming.tenancy.tenants().contains(&&owner.tenant)
+        };
+        if !self.issuers.iter().any(has_tenant) {
+            return false;
         }
         let asked = Asked { id: owner, claims, kept: Some(kept) };
         self.decide(&asked, None, None, now).is_some_and(|decision| decision.grant.covers(grant))

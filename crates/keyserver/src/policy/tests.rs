@@ -113,7 +113,7 @@ fn only_a_list_of_texts_is_a_list_of_groups_or_roles() {
         (json!(["eng"]), Some(true)),
         (json!(["sales", "eng"]), Some(true)),
         (json!([]), Some(false)),
-        (json!(null), Some(false)),
+        (json!(null), None),
         (json!(["Eng"]), Some(false)),
         (json!("eng"), None),
         (json!("sales,eng"), None),
@@ -129,7 +129,24 @@ fn only_a_list_of_texts_is_a_list_of_groups_or_roles() {
     }
     check("roles = \"eng\"", &json!({"_claim_names": {"roles": "src1"}}), None);
     check("roles = \"eng\"", &json!({"_claim_names": "odd"}), None);
-    check("roles = \"eng\"", &json!({"_claim_names": {"groups": "src1"}}), Some(false));
+    check("roles = \"eng\"", &json!({"_claim_names": {"groups": "src1"}}), None);
+    check("roles = \"eng\"", &json!({}), None);
+}
+
+/// Whoever can have a token without the claim could escape what is denied by it.
+#[test]
+fn without_a_list_nobody_is_known_to_be_in_no_group_unless_the_issuer_is_known_to_say_so() {
+    let denying = |issuer: &str| {
+        policies(&format!(
+            "{issuer}[[policies]]\nname = \"a\"\nmatch = {{ issuer = \"idp\", groups = \"eng\" }}\n\
+             effect = \"deny\"\n[[policies]]\nname = \"b\"\n\
+             match = {{ issuer = \"idp\", subject = \"repo*\" }}\n{GRANT}"
+        ))
+    };
+    assert!(!admits(&denying(""), &json!({})));
+    assert!(admits(&denying("absent_means_none = true\n"), &json!({})));
+    assert!(!admits(&denying("absent_means_none = true\n"), &json!({"_claim_names": {"groups": "src1"}})));
+    assert!(!admits(&denying("absent_means_none = true\n"), &json!({"groups": ["eng"]})));
 }
 
 #[test]
@@ -187,7 +204,7 @@ fn an_address_is_believed_if_it_is_verified_and_can_be_read_in_one_way_only() {
     }
     check(exact, &json!({ "email": "Alice@b\u{fc}cher.example" }), None);
     check(exact, &json!({ "email": ["Alice@b\u{fc}cher.example"], "email_verified": true }), None);
-    check(exact, &json!({}), Some(false));
+    check(exact, &json!({}), None);
 }
 
 #[test]

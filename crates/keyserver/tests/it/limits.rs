@@ -131,8 +131,7 @@ async fn exchanges_by_call_are_counted_too() {
 #[tokio::test]
 async fn a_token_that_was_good_is_not_counted_when_keys_or_policies_change() {
     let world = limited("3").await;
-    let tokens: Vec<_> =
-        ["a", "b", "c"].map(|name| BearerToken::new(world.engineer(name).id_token())).into();
+    let tokens: Vec<_> = ["a", "b", "c"].map(|name| BearerToken::new(world.engineer(name).id_token())).into();
     for token in &tokens {
         world.server.verify_from(token, peer("192.0.2.1")).await.unwrap();
     }

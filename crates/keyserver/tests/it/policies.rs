@@ -177,7 +177,7 @@ fn an_explanation_says_which_condition_fails_in_each_policy() {
     let got = explained(json!({ "groups": "eng", "org": { "unit": "interns" } }));
     assert_eq!((got.ruling, got.policy.as_deref()), (Ruling::Denied, Some("leavers")));
     assert_eq!(got.why[1].finding, Finding::NoListOfTexts);
-    let mut named = about(json!({ "org": { "unit": "interns" } }));
+    let mut named = about(json!({ "org": { "unit": "interns" }, "groups": [] }));
     named.policy = Some("engineers".to_owned());
     assert_eq!(policies(POLICIES).explain(&named).unwrap().ruling, Ruling::NotNamed);
 }
@@ -224,13 +224,13 @@ expect = "denied"
 [[cases]]
 name = "an intern, wrongly expected"
 issuer = "idp"
-claims = { sub = "bob", org = { unit = "interns" } }
+claims = { sub = "bob", org = { unit = "interns" }, groups = [] }
 expect = { policy = "engineers", models = "all", upstreams = "all", ttl = "15m" }
 
 [[cases]]
 name = "an intern, expected to be nobody"
 issuer = "idp"
-claims = { sub = "bob", org = { unit = "interns" } }
+claims = { sub = "bob", org = { unit = "interns" }, groups = [] }
 expect = "denied"
 
 [[cases]]

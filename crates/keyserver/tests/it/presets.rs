@@ -85,6 +85,22 @@ mod google {
         assert_eq!(subject(&world, legacy).await, Err(Reason::UnknownIssuer));
     }
 
+    /// Whoever is not a customer any more has no keys either.
+    #[tokio::test]
+    async fn the_keys_of_a_workspace_end_when_it_is_not_listed_any_more() {
+        let world = provider(SETTINGS, "subject = \"1*\"").await;
+        let key = world.exchange(user(&world).id_token()).await.unwrap().access_token;
+        let restarted = async |settings: &str| {
+            let entries = entries(&world.idp.jwks_uri(), settings, "subject = \"1*\"");
+            let config = configuration(world.idp.issuer(), &entries);
+            server(config, world.store.clone(), &world.clock, &world.audit).await.unwrap()
+        };
+        let more = SETTINGS.replace("= \"acme\"", "= \"acme\", \"other.example\" = \"globex\"");
+        restarted(&more).await.find(&key).unwrap();
+        let moved = SETTINGS.replace("\"acme\"", "\"globex\"");
+        assert!(restarted(&moved).await.find(&key).is_err());
+    }
+
     #[tokio::test]
     async fn the_workspace_is_told_by_hd_and_not_by_the_address() {
         let world = provider(SETTINGS, "subject = \"1*\"").await;
@@ -201,6 +217,18 @@ mod entra {
         }
         let odd = user(&world, v2(A), A).claim("oid", "jane/evil");
         assert_eq!(subject(&world, odd).await, Err(Reason::WrongClaims));
+    }
+
+    /// Version 1 names the client in `appid`, version 2 in `azp`.
+    #[tokio::test]
+    async fn a_token_that_another_client_got_is_refused_whatever_the_version() {
+        let settings = format!("{}\nauthorized_parties = \"our-cli\"", one());
+        let world = provider(&settings, &format!("groups = \"{B}\"")).await;
+        for (issuer, claim) in [(v1(A), "appid"), (v2(A), "azp"), (v2(A), "appid")] {
+            let by = |client: &str| user(&world, issuer.clone(), A).claim(claim, client);
+            subject(&world, by("our-cli")).await.unwrap();
+            assert_eq!(subject(&world, by("somebodys-app")).await, Err(Reason::WrongAudience), "{claim}");
+        }
     }
 
     #[tokio::test]
@@ -335,6 +363,8 @@ mod auth0 {
         assert_eq!(bare("groups"), ["issuers.1.groups_claim"]);
         assert_eq!(bare("roles"), ["issuers.1.roles_claim"]);
         assert_eq!(problems(SETTINGS, "roles = \"engineer\""), ["policies.0.match.roles"]);
+        let dropped = "subject = \"auth0|*\", claims = { \"/roles\" = \"admin\" }";
+        assert_eq!(problems(SETTINGS, dropped), ["policies.0.match.claims./roles"]);
         let without = SETTINGS.replace("auth0.com/", "auth0.com");
         assert_eq!(problems(&without, "subject = \"auth0|*\""), ["issuers.1.issuer"]);
     }
@@ -352,6 +382,28 @@ async fn gitlab_puts_direct_groups_only_into_a_token() {
         user().claim("groups_direct", "acme/eng"),
     ] {
         assert_eq!(subject(&world, mint).await, Err(Reason::NoPolicy));
+    }
+}
+
+#[test]
+fn gitlabs_paths_change_hands() {
+    let settings = "preset = \"gitlab\"\nissuer = \"https://gitlab.com\"\ntenant = \"acme\"";
+    for by_name in [
+        "subject = \"project_path:acme/deploy:*\"",
+        "subject = \"*:ref:main\"",
+        "claims = { \"/project_path\" = \"acme/deploy\" }",
+        "claims = { \"/namespace_path\" = \"acme\", \"/ref\" = \"main\" }",
+        "claims = { \"/project_path\" = \"acme/deploy\", \"/project_id\" = \"22*\" }",
+    ] {
+        assert_eq!(problems(settings, by_name), ["policies.0.match.claims"], "{by_name}");
+    }
+    for by_id in [
+        "subject = \"4711\"",
+        "groups = \"acme/eng\"",
+        "subject = \"project_path:acme/deploy:*\", claims = { \"/project_id\" = \"22\" }",
+        "claims = { \"/namespace_path\" = \"acme\", \"/namespace_id\" = \"9\" }",
+    ] {
+        assert_eq!(problems(settings, by_id), [""; 0], "{by_id}");
     }
 }
 
