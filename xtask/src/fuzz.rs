@@ -2,7 +2,8 @@
 
 use crate::{Result, setup, sh};
 
-const TARGETS: [&str; 5] = ["jwt", "jwks", "config", "token_request", "verify"];
+const TARGETS: [&str; 8] =
+    ["jwt", "jwks", "discovery", "config", "claims", "token_request", "verify", "dpop"];
 
 /// Each target for a while: enough to find what a change has broken, not what nobody has thought of.
 ///

@@ -110,6 +110,7 @@ pub enum Reason {
     RateLimited,
     Overloaded,
     TooManyKeys,
+    AddressNotKept,
     ReplayedToken,
     TooManyGenerations,
     MissingProof,

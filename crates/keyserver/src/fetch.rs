@@ -30,6 +30,9 @@ pub(crate) enum FetchError {
     /// It answered, but not with the document in question.
     #[error("answered with an unusable document: {0}")]
     Unusable(&'static str),
+    /// Its discovery document cannot be used.
+    #[error("published an unusable discovery document")]
+    BadDiscovery(#[from] crate::discovery::BadDiscovery),
     /// Its key set cannot be used.
     #[error("published an unusable key set")]
     BadKeys(#[from] crate::jwk::BadKeySet),

@@ -8,14 +8,12 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::rand;
 use portunus_auth_core::audit::{Actor, EventKind};
-use portunus_auth_core::endpoint::is_loopback;
 use portunus_auth_core::{AuditSink, Clock, Outcome, Reason, Trail};
-use serde_json::Value;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 use url::Url;
 
+use crate::discovery::{Discovery, MAX_DISCOVERY};
 use crate::fetch::{Fetch, FetchError, issuer_url};
-use crate::json;
 use crate::jwk::{KeySet, MAX_SET};
 use crate::reach::Reach;
 
@@ -37,9 +35,6 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// The most callers that wait for one issuer's keys at once. More would be a flood, or an outage.
 const MAX_WAITING: usize = 1024;
-
-/// The longest discovery document, in bytes.
-const MAX_DISCOVERY: usize = 100 * 1024;
 
 /// No usable keys are held, and none can be had now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -322,17 +317,6 @@ impl Shared {
         let address = issuer_url(&format!("{base}/.well-known/openid-configuration"))
             .map_err(|_| FetchError::Unusable("no discovery below this issuer"))?;
         let document = self.fetch.get(&address, self.reach(&address), MAX_DISCOVERY).await?;
-        let document = json::object(&document.body).ok_or(FetchError::Unusable("discovery is not JSON"))?;
-        // Section 4.3: otherwise another issuer's keys would count as this one's.
-        if document.get("issuer").and_then(Value::as_str) != Some(self.source.url.as_str()) {
-            return Err(FetchError::Unusable("discovery names another issuer"));
-        }
-        let keys_at = document.get("jwks_uri").and_then(Value::as_str).and_then(|text| issuer_url(text).ok());
-        let keys_at = keys_at.ok_or(FetchError::Unusable("discovery has no usable jwks_uri"))?;
-        // A remote issuer may not send us to our own machine.
-        if is_loopback(&keys_at) && !is_loopback(&address) {
-            return Err(FetchError::Unusable("discovery points to the local machine"));
-        }
-        Ok(keys_at)
+        Ok(Discovery::parse(&document.body, &self.source.url)?.jwks_uri().clone())
     }
 }

@@ -15,6 +15,7 @@ mod listing;
 mod outage;
 mod presented;
 mod record;
+mod selection;
 mod sync;
 
 use std::num::NonZeroUsize;
@@ -29,10 +30,12 @@ use crate::index::{Index, InsertError, json};
 use crate::key::{KeyDigest, Pepper};
 
 pub use bulk::Matched;
+pub(crate) use bulk::NotRevoked;
 pub use ending::Revoke;
 pub(crate) use family::Parent;
 pub use listing::{KeyInfo, KeyPage};
 pub(crate) use record::{KeyRecord, issued_at, new_id};
+pub(crate) use selection::Meant;
 pub(crate) use sync::Task;
 
 use outage::Outage;

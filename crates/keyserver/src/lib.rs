@@ -3,6 +3,7 @@
 mod check;
 mod clients;
 mod config;
+mod discovery;
 mod dpop;
 mod exchange;
 mod expiring;
@@ -38,6 +39,7 @@ pub use config::{
     AdminConfig, Config, DenyEffect, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
     PolicyConfig, SpanOutOfRange, Ttl,
 };
+pub use discovery::{BadDiscovery, Discovery};
 pub use dpop::DPOP_CHALLENGE;
 pub use exchange::{ExchangeError, IssuedKey, TokenRequest};
 #[cfg(feature = "axum")]

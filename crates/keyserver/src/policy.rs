@@ -21,7 +21,8 @@ pub use explain::{
 pub use fixtures::{Case, CaseResult, Difference, Expected, ExpectedGrant, Fixtures, Got};
 
 pub(crate) use condition::Asked;
-pub(crate) use evidence::Evidence;
+pub(crate) use email::address;
+pub(crate) use evidence::{Evidence, VerifiedAddress};
 pub(crate) use pointer::Pointer;
 
 use condition::Condition;

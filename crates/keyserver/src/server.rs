@@ -33,7 +33,7 @@ use crate::identity::Identity;
 use crate::index::InsertError;
 use crate::jwks::Jwks;
 use crate::key::{SecretDigest, TempKey, is_ours};
-use crate::keys::{KeyRecord, Keys, Parent, Revoke, Task};
+use crate::keys::{KeyRecord, Keys, NotRevoked, Parent, Revoke, Task};
 use crate::limits::Addresses;
 use crate::policy::Policies;
 use crate::possession::Possession;
@@ -45,9 +45,9 @@ use crate::verified::VerifiedTokens;
 pub use explain::ExplainError;
 pub use inspect::Asker;
 pub(crate) use inspect::no_key;
-#[cfg(feature = "axum")]
-pub(crate) use manage::is_revocable;
 pub use manage::{BadReason, StatedReason};
+#[cfg(feature = "axum")]
+pub(crate) use manage::{is_revocable, of_many};
 pub use reload::ReloadError;
 pub(crate) use verify::NotIdentified;
 use verify::Trusted;
@@ -72,9 +72,21 @@ pub enum RevokeError {
     /// It could not be audited, so it was not begun.
     #[error("nothing was revoked")]
     AuditFull(#[from] AuditFull),
-    /// Nothing was selected, or a subject without its issuer, which names nobody.
+    /// Nothing was selected, or a subject or an address without its issuer, which names nobody.
     #[error("say whose keys: nothing was revoked")]
     Unselected,
+    /// Of some keys that may be meant it cannot be told whose address they were issued for. Select by subject.
+    #[error("no address was kept of some of these keys, select by subject: nothing was revoked")]
+    AddressNotKept,
+}
+
+impl From<NotRevoked> for RevokeError {
+    fn from(not_revoked: NotRevoked) -> Self {
+        match not_revoked {
+            NotRevoked::Store(error) => error.into(),
+            NotRevoked::AddressNotKept => Self::AddressNotKept,
+        }
+    }
 }
 
 /// A key server. Cheap to clone; all clones are the same server.

@@ -56,6 +56,10 @@ pub struct KeySelection {
     /// Their owners' subject. By itself it names nobody: two issuers may both use it.
     #[serde(rename = "sub", skip_serializing_if = "Option::is_none")]
     pub subject: Option<Arc<str>>,
+    /// An e-mail address that their issuer had verified when they were issued. By itself it names nobody: two
+    /// issuers may both know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<Arc<str>>,
     /// The policy that granted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Arc<str>>,
@@ -70,7 +74,7 @@ impl KeySelection {
         *self == Self::default()
     }
 
-    /// Whether keys of this owner can be meant.
+    /// Whether keys of this owner can be meant, their address apart.
     pub fn is_about(&self, owner: &PrincipalId) -> bool {
         self.tenant.as_ref().is_none_or(|tenant| *tenant == owner.tenant)
             && self.issuer.as_ref().is_none_or(|issuer| *issuer == owner.issuer)

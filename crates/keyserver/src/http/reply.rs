@@ -24,6 +24,8 @@ pub(super) enum Refused<'e> {
     NoSuchKey,
     /// None of the selected keys is alive.
     NoneSelected,
+    /// Of some keys it cannot be told whether they are selected.
+    AddressNotKept,
     /// There is no such document.
     NoDocument,
     /// The route has no such method.
@@ -82,6 +84,7 @@ impl Refused<'_> {
             Self::NoSuchKey | Self::NoneSelected | Self::NoDocument => {
                 plain(StatusCode::NOT_FOUND, "not_found")
             }
+            Self::AddressNotKept => plain(StatusCode::CONFLICT, "address_not_kept"),
             Self::WrongMethod => plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Body(BadBody::Malformed | BadBody::TooSlow) | Self::BadQuery | Self::Ambiguous => {
                 plain(StatusCode::BAD_REQUEST, "invalid_request")
@@ -108,6 +111,9 @@ impl Refused<'_> {
             Self::Explain(ExplainError::Token(why)) => return why.to_string(),
             Self::NoSuchKey => "there is no such live key",
             Self::NoneSelected => "no live key is selected: nothing was revoked",
+            Self::AddressNotKept => {
+                "no address was kept of some of these keys, select by subject: nothing was revoked"
+            }
             Self::NoDocument => "there is no such document",
             Self::WrongMethod => "the method is not allowed here",
             Self::Body(BadBody::Malformed) => "the request is malformed",

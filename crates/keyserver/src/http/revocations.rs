@@ -7,7 +7,6 @@ use axum::response::Response;
 use http::StatusCode;
 use portunus_auth_core::audit::{Actor, EventKind, KeySelection};
 use portunus_auth_core::{Outcome, TenantId, Trail};
-use portunus_store::StoreError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,13 +14,13 @@ use utoipa::ToSchema;
 use super::body::BadBody;
 use super::reply::{Problem, Refused, json};
 use super::{admin, call};
-use crate::keys::Matched;
-use crate::server::{KeyServer, StatedReason, is_revocable, revocation};
+use crate::keys::{Matched, NotRevoked};
+use crate::server::{KeyServer, StatedReason, is_revocable, of_many};
 
 pub(super) const ROUTE: &str = "/admin/revocations";
 
 /// Whose keys to take back: those that are like every part that is there. At least one is needed beside
-/// `reason`, and with `sub` also `iss`.
+/// `reason`, and with `sub` or `email` also `iss`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Revocation {
@@ -34,6 +33,10 @@ pub(super) struct Revocation {
     /// Their owners' subject.
     #[schema(min_length = 1, nullable = false)]
     sub: Option<String>,
+    /// The verified address that their owners had when they were issued, whatever the case of ASCII letters.
+    /// It is kept where a policy of their issuer looks at addresses.
+    #[schema(min_length = 1, nullable = false)]
+    email: Option<String>,
     /// The policy that granted them.
     #[schema(min_length = 1, nullable = false)]
     policy: Option<String>,
@@ -68,6 +71,8 @@ pub(super) struct Revoked {
         (status = 401, description = "Not the administrator.", body = Problem,
             headers(("www-authenticate" = String, description = "How to authenticate."))),
         (status = 404, description = "No live key is selected.", body = Problem),
+        (status = 409, description = "No address was kept of some of these keys; nothing was revoked. Select by \
+            `sub`.", body = Problem),
         (status = 413, description = "The body is longer than 32 KiB.", body = Problem),
         (status = 415, description = "The body is not JSON.", body = Problem),
         (status = 503, description = "The store or the audit cannot answer; some may still work: repeat it.",
@@ -95,8 +100,8 @@ fn selection(members: Map<String, Value>) -> Result<(KeySelection, StatedReason)
         return Err(BadBody::Malformed);
     }
     let read: Revocation = serde_json::from_value(Value::Object(members)).map_err(|_| BadBody::Malformed)?;
-    let Revocation { tenant, iss, sub, policy, issued_before, reason } = read;
-    if [&iss, &sub, &policy].into_iter().flatten().any(String::is_empty) {
+    let Revocation { tenant, iss, sub, email, policy, issued_before, reason } = read;
+    if [&iss, &sub, &email, &policy].into_iter().flatten().any(String::is_empty) {
         return Err(BadBody::Malformed);
     }
     let instant = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
@@ -106,6 +111,7 @@ fn selection(members: Map<String, Value>) -> Result<(KeySelection, StatedReason)
     which.tenant = tenant;
     which.issuer = iss.map(Into::into);
     which.subject = sub.map(Into::into);
+    which.email = email.map(Into::into);
     which.policy = policy.map(Into::into);
     which.issued_before = issued_before;
     if !is_revocable(&which) {
@@ -114,17 +120,18 @@ fn selection(members: Map<String, Value>) -> Result<(KeySelection, StatedReason)
     Ok((which, StatedReason::new(&reason).map_err(|_| BadBody::Malformed)?))
 }
 
-fn conclude(mut trail: Trail, matched: &Result<Matched, StoreError>) {
+fn conclude(mut trail: Trail, matched: &Result<Matched, NotRevoked>) {
     call::note(&mut trail, answer(matched).status());
-    trail.finish(revocation(matched.as_ref().ok().map(|matched| matched.keys)));
+    trail.finish(of_many(matched));
 }
 
-fn answer(matched: &Result<Matched, StoreError>) -> Response {
+fn answer(matched: &Result<Matched, NotRevoked>) -> Response {
     match matched {
         Ok(Matched { keys: 0, .. }) => Refused::NoneSelected.response(),
         Ok(Matched { keys, identities }) => {
             json(StatusCode::OK, &Revoked { revoked: *keys, matched_identities: *identities })
         }
-        Err(_) => Refused::Unavailable.response(),
+        Err(NotRevoked::AddressNotKept) => Refused::AddressNotKept.response(),
+        Err(NotRevoked::Store(_)) => Refused::Unavailable.response(),
     }
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portunus_auth_core::audit::KeySelection;
 use portunus_auth_core::{PrincipalId, Via};
 use portunus_store::StoreError;
 use tokio::task::JoinSet;
 
 use super::ending::Ends;
-use super::{Keys, issued_at};
+use super::{Keys, Meant, issued_at};
 use crate::index::unix;
+use crate::policy::Holds;
 
 /// How many owners' keys are taken back at the same time, so that a store which gathers writes can.
 const AT_ONCE: usize = 32;
@@ -26,6 +26,17 @@ pub struct Matched {
     pub identities: usize,
 }
 
+/// Why nothing, or not all that was meant, was taken back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotRevoked {
+    /// The store could not do it, or could not tell.
+    #[error("the keys may still be stored")]
+    Store(#[from] StoreError),
+    /// Of some keys that may be meant no address was kept. Nothing was taken back.
+    #[error("of some of these keys it cannot be told whose address they were issued for")]
+    AddressNotKept,
+}
+
 /// The keys that are meant, by their owners.
 type Doomed = HashMap<PrincipalId, Ends>;
 
@@ -34,13 +45,10 @@ impl Keys {
     /// here any more, are gone from the store, and the other servers are told.
     ///
     /// What memory can tell stops to work first.
-    pub(crate) async fn revoke_selected(
-        self: Arc<Self>,
-        which: &KeySelection,
-    ) -> Result<Matched, StoreError> {
+    pub(crate) async fn revoke_selected(self: Arc<Self>, meant: &Meant<'_>) -> Result<Matched, NotRevoked> {
         let now = self.clock.now();
-        let mut doomed = self.selected_in_memory(which, now);
-        self.selected_in_the_store(which, &mut doomed).await?;
+        let mut doomed = self.selected_in_memory(meant, now);
+        self.selected_in_the_store(meant, &mut doomed).await?;
         let mut matched = Matched { keys: 0, identities: doomed.len() };
         let mut ending = JoinSet::new();
         let mut failed = None;
@@ -65,13 +73,13 @@ impl Keys {
         while let Some(ended) = ending.join_next().await {
             count(ended);
         }
-        failed.map_or(Ok(matched), Err)
+        failed.map_or(Ok(matched), |error| Err(error.into()))
     }
 
-    /// Those in memory, which stop to work. Memory does not know which policy granted a key.
-    fn selected_in_memory(&self, which: &KeySelection, now: SystemTime) -> Doomed {
-        let mut doomed = Doomed::new();
-        if which.policy.is_some() {
+    /// Those in memory, which stop to work. Memory does not know which policy granted a key, nor addresses.
+    fn selected_in_memory(&self, meant: &Meant<'_>, now: SystemTime) -> Doomed {
+        let (which, mut doomed) = (meant.which, Doomed::new());
+        if which.policy.is_some() || which.email.is_some() {
             return doomed;
         }
         let held = self.hold_back(now, |key| {
@@ -84,21 +92,19 @@ impl Keys {
         doomed
     }
 
-    async fn selected_in_the_store(
-        &self,
-        which: &KeySelection,
-        doomed: &mut Doomed,
-    ) -> Result<(), StoreError> {
+    async fn selected_in_the_store(&self, meant: &Meant<'_>, doomed: &mut Doomed) -> Result<(), NotRevoked> {
         let mut after = None;
         loop {
             let page = self.stored(after.as_deref()).await?;
             for (digest, record) in page.records {
-                let is_meant = which.is_about(&record.owner)
-                    && which.policy.as_ref().is_none_or(|policy| *policy == record.policy)
-                    && which.issued_before.is_none_or(|before| issued_at(&record.jti) < before);
-                if is_meant {
-                    let until = unix(record.until());
-                    doomed.entry(record.owner).or_default().insert(digest, until);
+                match meant.is(&record) {
+                    Holds::No => {}
+                    Holds::CannotTell if self.is_revoked(&digest) => {}
+                    Holds::CannotTell => return Err(NotRevoked::AddressNotKept),
+                    Holds::Yes => {
+                        let until = unix(record.until());
+                        doomed.entry(record.owner).or_default().insert(digest, until);
+                    }
                 }
             }
             match page.next {

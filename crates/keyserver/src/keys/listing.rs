@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portunus_auth_core::audit::KeySelection;
 use portunus_auth_core::{Grant, KeyId, PrincipalId};
 use portunus_store::StoreError;
 
 use super::record::{Named, named_key};
-use super::{KeyRecord, Keys, issued_at};
+use super::{KeyRecord, Keys, Meant, issued_at};
 use crate::index::{Index, parse};
 use crate::key::KeyDigest;
+use crate::policy::Holds;
 
 /// How many names one page looks at, at most. A page of a selection that few keys are in can be short, or
 /// empty, and still have a next one.
@@ -52,14 +52,14 @@ impl Keys {
     /// At most `limit` of the selected keys, of those issued after the one of that name.
     pub(crate) async fn list(
         &self,
-        which: &KeySelection,
+        meant: &Meant<'_>,
         after: Option<&KeyId>,
         limit: NonZeroUsize,
     ) -> Result<KeyPage, StoreError> {
         let now = self.clock.now();
-        match which.owner() {
-            Some(owner) => self.list_of(&owner, which, after, limit, now).await,
-            None => self.list_all(which, after, limit, now).await,
+        match meant.which.owner() {
+            Some(owner) => self.list_of(&owner, meant, after, limit, now).await,
+            None => self.list_all(meant, after, limit, now).await,
         }
     }
 
@@ -67,14 +67,14 @@ impl Keys {
     async fn list_of(
         &self,
         owner: &PrincipalId,
-        which: &KeySelection,
+        meant: &Meant<'_>,
         after: Option<&KeyId>,
         limit: NonZeroUsize,
         now: SystemTime,
     ) -> Result<KeyPage, StoreError> {
         let mut keys = Vec::new();
         for entry in Index::of(owner).read(&*self.store, now).await?.entries {
-            keys.extend(self.selected(&entry.place.digest, which, now).await?);
+            keys.extend(self.selected(&entry.place.digest, meant, now).await?);
         }
         keys.retain(|key| after.is_none_or(|after| key.key_id > *after));
         keys.sort_by(|one, other| one.key_id.cmp(&other.key_id));
@@ -86,7 +86,7 @@ impl Keys {
 
     async fn list_all(
         &self,
-        which: &KeySelection,
+        meant: &Meant<'_>,
         after: Option<&KeyId>,
         limit: NonZeroUsize,
         now: SystemTime,
@@ -104,8 +104,8 @@ impl Keys {
                 }
                 page.next = Some(KeyId(name.strip_prefix(&prefix).unwrap_or_default().into()));
                 let Named { owner, place } = parse(value)?;
-                if which.is_about(&owner) {
-                    page.keys.extend(self.selected(&place.digest, which, now).await?);
+                if meant.which.is_about(&owner) {
+                    page.keys.extend(self.selected(&place.digest, meant, now).await?);
                 }
             }
             if names.len() < AT_ONCE {
@@ -119,19 +119,16 @@ impl Keys {
     async fn selected(
         &self,
         digest: &KeyDigest,
-        which: &KeySelection,
+        meant: &Meant<'_>,
         now: SystemTime,
     ) -> Result<Option<KeyInfo>, StoreError> {
         if self.is_revoked(digest) {
             return Ok(None);
         }
         let Some(record) = self.record(digest).await? else { return Ok(None) };
+        let is_meant = record.until() > now && meant.is(&record) == Holds::Yes;
         let KeyRecord { jti, owner, grant, policy, parent, .. } = record;
         let issued_at = issued_at(&jti);
-        let is_meant = grant.expires_at > now
-            && which.is_about(&owner)
-            && which.policy.as_ref().is_none_or(|meant| *meant == policy)
-            && which.issued_before.is_none_or(|before| issued_at < before);
         Ok(is_meant.then_some(KeyInfo { key_id: jti, owner, grant, policy, issued_at, parent }))
     }
 }

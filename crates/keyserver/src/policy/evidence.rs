@@ -9,9 +9,12 @@ use portunus_auth_core::{Grant, PrincipalId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Asked, Policies, Rule};
+use super::condition::{About, Condition, Finding, Wanted};
+use super::email::address;
+use super::{Asked, Holds, Policies, Rule};
 use crate::identity::Identity;
 use crate::naming::Naming;
+use crate::preset::EmailTrust;
 
 /// The claims that the policies looked at when they granted a key, and no others.
 #[derive(Clone, Serialize, Deserialize)]
@@ -56,6 +59,30 @@ impl Policies {
         }
         let asked = Asked { id: owner, claims, kept: Some(kept) };
         self.decide(&asked, None, None, now).is_some_and(|decision| decision.grant.covers(grant))
+    }
+}
+
+/// The verified address that somebody had when their key was issued.
+#[derive(Debug)]
+pub(crate) struct VerifiedAddress(Condition);
+
+impl VerifiedAddress {
+    /// This one, where its issuer is believed so far about addresses. `None`: it is no address.
+    pub(crate) fn new(email: &str, trust: EmailTrust) -> Option<Self> {
+        // Whoever takes back would rather take back too much.
+        let wanted = Wanted::OneInAnyCase(vec![address(email)?.text]);
+        Some(Self(Condition { about: About::Email(trust), wanted }))
+    }
+
+    /// Whether it was that owner's. It cannot be told where no policy looked at addresses.
+    pub(crate) fn is_of(&self, owner: &PrincipalId, evidence: Option<&Evidence>) -> Holds {
+        let Some(Evidence { kept, claims, .. }) = evidence else { return Holds::CannotTell };
+        match self.0.look(&Asked { id: owner, claims, kept: Some(kept) }).0 {
+            Finding::Matches => Holds::Yes,
+            Finding::NotKept => Holds::CannotTell,
+            // An address that was not verified may be anybody's.
+            _ => Holds::No,
+        }
     }
 }
 

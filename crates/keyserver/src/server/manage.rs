@@ -10,7 +10,10 @@ use tracing::Instrument;
 
 use super::inspect::no_key;
 use super::{KeyServer, Peer, RevokeError, revocation};
-use crate::keys::{KeyPage, Matched, Revoke};
+use crate::config::IssuerConfig;
+use crate::keys::{KeyPage, Matched, Meant, NotRevoked, Revoke};
+use crate::policy::address;
+use crate::preset::EmailTrust;
 
 /// Why somebody revokes many keys, in their own words, for the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +37,18 @@ impl StatedReason {
     }
 }
 
-/// Whether the selection names somebody: with at least one part, and with no subject without its issuer,
-/// which two issuers may both use.
+/// Whether the selection names somebody: with at least one part, and with no subject or address without its
+/// issuer, which two issuers may both use.
 pub(crate) fn is_revocable(which: &KeySelection) -> bool {
-    !which.is_everything() && (which.subject.is_none() || which.issuer.is_some())
+    let names_one = which.subject.is_some() || which.email.is_some();
+    let is_address = which.email.as_deref().is_none_or(|email| address(email).is_some());
+    !which.is_everything() && (!names_one || which.issuer.is_some()) && is_address
 }
 
 impl KeyServer {
     /// At most `limit` of the selected live keys, the oldest first, of those issued after the one named
-    /// `after`. Leaves no audit event; whoever shows it to somebody does.
+    /// `after`. By address, which needs the issuer, those of which it can be told. Leaves no audit event;
+    /// whoever shows it to somebody does.
     ///
     /// # Errors
     /// The store's.
@@ -52,7 +58,10 @@ impl KeyServer {
         after: Option<&KeyId>,
         limit: NonZeroUsize,
     ) -> Result<KeyPage, StoreError> {
-        self.0.keys.list(which, after, limit).await
+        match Meant::by(which, self.email_trust(which)) {
+            Some(meant) => self.0.keys.list(&meant, after, limit).await,
+            None => Ok(KeyPage::default()),
+        }
     }
 
     /// Revokes all selected keys. When this returns they do not work here any more, and the other servers
@@ -60,6 +69,8 @@ impl KeyServer {
     ///
     /// # Errors
     /// [`RevokeError`]; repeat it when it is [`RevokeError::Store`].
+    /// [`RevokeError::AddressNotKept`] when the selection has an address, and of a key that is like the rest of
+    /// it none was kept, because no policy looked at addresses when it was issued.
     pub async fn revoke_selected(
         &self,
         which: KeySelection,
@@ -69,9 +80,7 @@ impl KeyServer {
             return Err(RevokeError::Unselected);
         }
         let trail = self.trail(EventKind::TokenRevoked, Peer::default())?;
-        let conclude = |trail: Trail, matched: &Result<Matched, StoreError>| {
-            trail.finish(revocation(matched.as_ref().ok().map(|matched| matched.keys)));
-        };
+        let conclude = |trail: Trail, matched: &Result<Matched, NotRevoked>| trail.finish(of_many(matched));
         Ok(self.revoke_selected_as(Actor::System, which, why, trail, conclude).await?)
     }
 
@@ -83,23 +92,32 @@ impl KeyServer {
         which: KeySelection,
         why: StatedReason,
         mut trail: Trail,
-        conclude: fn(Trail, &Result<Matched, StoreError>),
-    ) -> Result<Matched, StoreError> {
+        conclude: fn(Trail, &Result<Matched, NotRevoked>),
+    ) -> Result<Matched, NotRevoked> {
         let event = trail.event();
         event.actor = Some(actor);
         event.target.selection = Some(Arc::new(which.clone()));
         event.target.stated_reason = Some(why.0);
-        let keys = self.0.keys.clone();
+        let (keys, trust) = (self.0.keys.clone(), self.email_trust(&which));
         let revoking = async move {
-            let matched = keys.revoke_selected(&which).await;
+            let matched = match Meant::by(&which, trust) {
+                Some(meant) => keys.revoke_selected(&meant).await,
+                None => Ok(Matched::default()),
+            };
             let target = &mut trail.event().target;
             target.revoked = matched.as_ref().ok().map(|matched| matched.keys);
             target.identities = matched.as_ref().ok().map(|matched| matched.identities);
             conclude(trail, &matched);
             matched
         };
-        let lost = |lost: tokio::task::JoinError| Err(StoreError::Unavailable(lost.into()));
+        let lost = |lost: tokio::task::JoinError| Err(StoreError::Unavailable(lost.into()).into());
         tokio::spawn(revoking.in_current_span()).await.unwrap_or_else(lost)
+    }
+
+    /// How far the issuer that is selected is believed about addresses.
+    fn email_trust(&self, which: &KeySelection) -> EmailTrust {
+        let is_meant = |issuer: &&IssuerConfig| which.issuer.as_deref() == Some(&*issuer.name);
+        self.0.configured.iter().find(is_meant).map_or(EmailTrust::Never, |its| its.preset.profile().email)
     }
 
     /// Revokes the presented key: whoever has it may end it (RFC 7009). `false`: it is no live key. Leaves
@@ -135,5 +153,14 @@ impl KeyServer {
             Via::Key(jti) => Ok((Actor::Principal(key.clone()), jti.clone())),
             _ => Err(Reason::UnknownCredential),
         }))
+    }
+}
+
+/// How a revocation of many ended, for the audit.
+pub(crate) fn of_many(matched: &Result<Matched, NotRevoked>) -> Outcome {
+    match matched {
+        Ok(matched) => revocation(Some(matched.keys)),
+        Err(NotRevoked::Store(_)) => revocation(None),
+        Err(NotRevoked::AddressNotKept) => Outcome::Refused(Reason::AddressNotKept),
     }
 }

@@ -1,10 +1,85 @@
 //! Attacks on tokens, key sets and discovery: one test for each way to try, beside those that others fell for
 //! (`regressions`).
+//!
+//! What is tested where; `gateway` is that crate's tests, `src` this crate's unit tests.
+//!
+//! | attack | tests |
+//! |---|---|
+//! | `alg: none`, a public key as a secret, forged signatures | `regressions::cve_2015_9235_a_public_key_is_no_shared_secret` |
+//! | | `regressions::cve_2022_21449_a_signature_of_zeros_fits_nothing` |
+//! | | `attacks::every_algorithm_is_verified_by_its_own_key_and_no_other` |
+//! | | `vectors::wycheproof_signatures` |
+//! | | `vectors::oidc_verify` |
+//! | | `properties::any_changed_bit_of_any_algorithms_token_is_refused` |
+//! | `jwk`, `jku`, `x5u`, `x5c`, `crit` in a header | `attacks::keys_and_addresses_in_a_header_are_neither_used_nor_fetched` |
+//! | | `regressions::cve_2025_59420_a_critical_extension_is_refused` |
+//! | `kid` as a path or a query, one `kid` twice, private keys in a set | `attacks::a_key_id_is_a_name_and_nothing_else` |
+//! | | `attacks::a_key_set_with_two_keys_of_one_name_is_no_key_set` |
+//! | | `attacks::two_issuers_with_a_key_of_one_name_are_two_issuers` |
+//! | | `attacks::private_shared_and_foreign_keys_are_left_out_and_spoil_no_other` |
+//! | a flood of unknown `kid`, an outage, an empty set | `issuers::a_flood_of_unknown_keys_costs_the_issuer_one_fetch_in_a_minute` |
+//! | | `issuers::good_tokens_are_verified_without_delay_during_a_flood` |
+//! | | `issuers::a_virtual_day_without_the_issuer` |
+//! | | `issuers::a_fetch_that_hangs_is_given_up` |
+//! | | `attacks::an_empty_broken_or_oversized_key_set_leaves_the_old_keys` |
+//! | claims of another type | `regressions::cve_2026_25537_a_time_of_another_type_is_not_absent` |
+//! | claims of another name, or twice | `attacks::a_claim_has_one_name_and_comes_once` |
+//! | a token of another kind, or of another server's | `attacks::a_token_of_one_kind_is_not_taken_for_another` |
+//! | | `attacks::an_opaque_token_of_a_provider_is_nobodys` |
+//! | | `attacks::an_id_token_says_with_which_access_token_it_came` |
+//! | `aud`, `azp` | `attacks::an_audience_is_ours_alone_and_exactly` |
+//! | another issuer, addresses inside, redirects, DNS rebinding | `attacks::an_issuer_is_its_name_letter_by_letter` |
+//! | | `attacks::discovery_may_not_lead_elsewhere` |
+//! | | `attacks::a_key_set_is_not_fetched_from_where_a_redirect_leads` |
+//! | | `attacks::an_address_inside_is_not_configured_by_mistake` |
+//! | | `src::reach::a_name_that_leads_inside_is_out_of_reach_whatever_it_led_to_before` |
+//! | | `src::fetch::a_connection_goes_to_the_address_that_was_checked` |
+//! | another tenant | `attacks::a_token_of_one_tenant_is_nobody_in_another` |
+//! | | `introspection::a_tenant_is_told_nothing_of_anothers_keys` |
+//! | | `presets::a_directory_speaks_for_its_own_users_only` |
+//! | mix-up, login CSRF, code injection, open redirect, session fixation | there is no login by browser that could be attacked so |
+//! | identity headers | `gateway::regressions::cve_2025_64484_no_spelling_of_a_header_gets_through` |
+//! | | `gateway::framing::no_header_that_vouches_for_a_caller_reaches_the_provider` |
+//! | forwarded headers, path, fragment, query, user agent | `limits::an_address_over_its_limit_costs_no_cryptography_and_no_fetch` |
+//! | | `gateway::regressions::ghsa_7x63_xv5r_3p2x_a_header_names_no_path` |
+//! | | `gateway::regressions::ghsa_pxq7_h93f_9jrg_a_path_is_a_route_only_as_it_is_written` |
+//! | | `gateway::regressions::ghsa_7rh7_c77v_6434_a_query_opens_nothing` |
+//! | | `gateway::regressions::ghsa_5hvv_m4w4_gf6v_no_header_but_a_credential_lets_anybody_in` |
+//! | addresses that can be read in two ways, or are not verified | `regressions::ghsa_c5c4_8r6x_56w3_an_address_has_one_domain` |
+//! | | `addresses::keys_end_by_the_address_that_was_verified_and_no_others` |
+//! | the same token twice | `exchange::of_many_exchanges_of_one_token_one_succeeds` |
+//! | | `exchange::another_valid_signature_makes_no_other_token` |
+//! | telling by answers or time what exists | `contract::a_bad_subject_token_looks_the_same_whatever_is_wrong_with_it` |
+//! | | `introspection::dead_unknown_and_others_keys_are_not_active_and_nothing_else_is_said` |
+//! | | `introspection::introspection_asks_the_store_nothing` |
+//! | | `regressions::cve_2026_42208_no_text_of_a_stranger_reaches_the_store` |
+//! | | `gateway::callers::whoever_is_not_proven_is_refused_alike` |
+//! | more than the policy grants | `properties::what_is_granted_lies_within_the_policy` |
+//! | | `properties::what_says_nothing_in_a_request_widens_nothing` |
+//! | | `policy_properties::what_is_granted_would_be_granted_however_the_unknown_turns_out` |
+//! | | `policy_properties::an_empty_claim_widens_nothing` |
+//! | | `config::nothing_empty_or_unknown_in_a_configuration_widens_anything` |
+//! | | `families::a_child_lies_within_its_parent` |
+//! | patterns that mean more than they say | `attacks::a_pattern_is_no_regular_expression` |
+//! | lines in the log, fields in the audit | `injection::no_claim_forges_a_line_of_the_log_or_a_field_of_the_audit` |
+//! | | `injection::an_odd_subject_stays_one_field` |
+//! | request smuggling | `gateway::framing::http1_framing` |
+//! | | `gateway::llhttp::llhttp_requests` |
+//! | | `gateway::callers::two_credentials_that_differ_are_refused` |
+//! | too much of anything | `attacks::what_is_too_large_is_refused_before_it_costs_anything` |
+//! | | `limits::an_address_over_its_limit_costs_no_cryptography_and_no_fetch` |
+//! | | `hangups::a_body_that_trickles_is_not_waited_for_and_takes_no_room_in_the_audit` |
+//! | what was known before a revocation | `keys::other_servers_learn_of_new_and_of_revoked_keys` |
+//! | | `direct::a_remembered_token_does_not_outlive_its_key` |
+//! | | `gateway::callers::a_revoked_key_is_refused_on_the_very_next_call` |
+//! | a server that is set up wrongly | `cargo xtask e2e`: right and wrong keys, from outside |
+//! | a stolen key | `possession::a_bound_key_is_useless_without_its_proof` |
+//! | | `possession::any_changed_bit_of_a_proof_is_refused` |
 
 use std::time::Duration;
 
 use portunus_auth_core::{AuthError, BearerToken, Reason};
-use portunus_keyserver::{ExchangeError, TokenKind};
+use portunus_keyserver::{BadKeySet, ExchangeError, KeySet, TokenKind};
 use portunus_mock::TokenFault;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
@@ -24,6 +99,26 @@ async fn refusal(world: &World, token: String) -> Option<Reason> {
     refusal_of(world, TokenKind::Identity, token).await
 }
 
+#[test]
+fn every_test_that_the_tables_name_is_there() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+    let files = [include_str!("attacks.rs"), include_str!("regressions.rs")];
+    let rows = files.iter().flat_map(|file| file.lines()).filter(|line| line.starts_with("//! |"));
+    let mut named = 0;
+    for test in rows.flat_map(|row| row.split('`')).filter(|text| text.contains("::")) {
+        let (place, name) = test.rsplit_once("::").unwrap();
+        let file = match place.split_once("::") {
+            Some(("gateway", module)) => format!("{root}../gateway/tests/it/{module}.rs"),
+            Some(("src", module)) => format!("{root}src/{module}.rs"),
+            _ => format!("{root}tests/it/{place}.rs"),
+        };
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&format!("fn {name}(")), "{test}");
+        named += 1;
+    }
+    assert!(named > 80, "{named}");
+}
+
 #[tokio::test]
 async fn every_algorithm_is_verified_by_its_own_key_and_no_other() {
     let issuer = Published::new(ALL_CONFIGURED).await;
@@ -32,7 +127,7 @@ async fn every_algorithm_is_verified_by_its_own_key_and_no_other() {
         assert_eq!(refusal(&issuer.world, token).await, None, "{algorithm}");
         for other in ALL.into_iter().filter(|other| *other != algorithm) {
             let header = json!({"alg": algorithm, "kid": other}).to_string();
-            let token = issuer.signer.sign_text(algorithm, &header, &issuer.claims().to_string());
+            let token = issuer.signer.sign_text(algorithm, &header, issuer.claims().to_string());
             assert_eq!(
                 refusal(&issuer.world, token).await,
                 Some(Reason::UnsupportedAlgorithm),
@@ -114,6 +209,8 @@ async fn private_shared_and_foreign_keys_are_left_out_and_spoil_no_other() {
             changed("ES512", "crv", "P-256".into()),
             changed("EdDSA", "alg", "ES256".into()),
             changed("RS384", "e", "AQ".into()),
+            // Its factors are found, given time: 1024 bits.
+            {"kty": "RSA", "kid": "RS512", "n": base64([0xc1; 128]), "e": "AQAB"},
             {"kty": "oct", "kid": "HS256", "k": "AAAA"},
             {"kty": "AKP", "kid": "ML-DSA-44", "alg": "ML-DSA-44", "pub": "AAAA"},
             "rubbish",
@@ -121,7 +218,7 @@ async fn private_shared_and_foreign_keys_are_left_out_and_spoil_no_other() {
         ]}))
         .await;
     let sign = |algorithm: &str| issuer.signer.sign(algorithm, json!({}), &issuer.claims());
-    for algorithm in ["ES384", "RS256", "PS256", "ES512", "EdDSA", "RS384"] {
+    for algorithm in ["ES384", "RS256", "PS256", "ES512", "EdDSA", "RS384", "RS512"] {
         assert_eq!(refusal(&issuer.world, sign(algorithm)).await, Some(Reason::UnknownKey), "{algorithm}");
     }
     assert_eq!(refusal(&issuer.world, sign("ES256")).await, None);
@@ -138,6 +235,17 @@ async fn an_empty_broken_or_oversized_key_set_leaves_the_old_keys() {
         )
     };
     assert_eq!(refusal(&issuer.world, token("first", NOW)).await, None);
+    let many = |count: usize| {
+        let named = |n: usize| {
+            let mut key = issuer.signer.jwk("ES256");
+            key["kid"] = if n == 0 { "ES256".into() } else { n.to_string().into() };
+            key
+        };
+        (0..count).map(named).collect::<Vec<Value>>()
+    };
+    let parsed = |count: usize| KeySet::parse(json!({"keys": many(count)}).to_string().as_bytes());
+    assert!(parsed(64).is_ok());
+    assert_eq!(parsed(65).unwrap_err(), BadKeySet::TooLarge);
     let bodies = [
         r#"{"keys":[]}"#.to_owned(),
         "{}".to_owned(),
@@ -145,7 +253,7 @@ async fn an_empty_broken_or_oversized_key_set_leaves_the_old_keys() {
         "<html>".to_owned(),
         r#"{"keys":[],"keys":[]}"#.to_owned(),
         format!(r#"{{"keys":[],"x":"{}"}}"#, "x".repeat(100 * 1024)),
-        json!({"keys": vec![issuer.signer.jwk("ES256"); 65]}).to_string(),
+        json!({"keys": many(65)}).to_string(),
     ];
     for (n, body) in bodies.iter().enumerate() {
         issuer.answers("/jwks.json", ResponseTemplate::new(200).set_body_string(body)).await;
@@ -175,7 +283,7 @@ async fn a_claim_has_one_name_and_comes_once() {
         let payload = format!("{{{twice},{}", &claims[1..]);
         let token = issuer.signer.sign_text("ES256", header, &payload);
         let again =
-            issuer.signer.sign_text("ES256", header, &payload.replace(twice, &format!("{twice},{twice}")));
+            issuer.signer.sign_text("ES256", header, payload.replace(twice, &format!("{twice},{twice}")));
         if !twice.starts_with("\"x\"") {
             assert_eq!(refusal(&issuer.world, token).await, Some(Reason::MalformedCredential), "{twice}");
         }
@@ -300,7 +408,7 @@ async fn a_token_lasts_as_long_as_its_issuers_tokens_may() {
 /// The ID token of one login with the access token of another.
 #[tokio::test]
 async fn an_id_token_says_with_which_access_token_it_came() {
-    use portunus_keyserver::{Audiences, Issuer, KeySet, UnverifiedJwt};
+    use portunus_keyserver::{Audiences, Issuer, UnverifiedJwt};
     let issuer = Published::new(ALL_CONFIGURED).await;
     let keys = KeySet::parse(issuer.signer.jwks().to_string().as_bytes()).unwrap();
     let audiences = Audiences::new(["portunus"]).unwrap();
@@ -386,6 +494,7 @@ async fn discovery_may_not_lead_elsewhere() {
         ("with a user", document(&name, "https://a@idp.example/jwks")),
         ("nowhere", ResponseTemplate::new(200).set_body_json(json!({"issuer": name}))),
         ("a list", ResponseTemplate::new(200).set_body_json(json!([name]))),
+        ("too large", document(&name, &format!("{name}/{}", "x".repeat(100 * 1024)))),
     ] {
         issuer.answers("/.well-known/openid-configuration", answer).await;
         issuer.world.pass(60);
@@ -399,14 +508,33 @@ async fn discovery_may_not_lead_elsewhere() {
         assert!(down, "{what}: {refused:?}");
     }
     assert_eq!((issuer.asked("/jwks.json").await, victim.idp.requests().len()), (0, 0));
-    assert_eq!(issuer.asked("/.well-known/openid-configuration").await, 12);
+    assert_eq!(issuer.asked("/.well-known/openid-configuration").await, 13);
     issuer.answers("/.well-known/openid-configuration", document(&name, &format!("{name}/jwks.json"))).await;
     let keys = issuer.signer.jwks();
     issuer.keys(&keys).await;
     issuer.world.pass(60);
-    let (iat, exp) = (NOW + 13 * 60, NOW + 13 * 60 + 600);
+    let (iat, exp) = (NOW + 14 * 60, NOW + 14 * 60 + 600);
     let token = issuer.signer.sign("ES256", json!({}), &issuer.claims_but(json!({"iat": iat, "exp": exp})));
     issuer.world.exchange(token).await.unwrap();
+}
+
+/// Nor may the address of the keys themselves, which is no other than the one that was checked.
+#[tokio::test]
+async fn a_key_set_is_not_fetched_from_where_a_redirect_leads() {
+    let mallory = Published::new("").await;
+    let issuer = Published::silent("").await;
+    issuer.discovery(&issuer.site.uri(), "/jwks.json").await;
+    let theirs = format!("{}/jwks.json", mallory.site.uri());
+    for status in [301, 302, 303, 307, 308] {
+        let moved = ResponseTemplate::new(status).insert_header("location", theirs.as_str());
+        let keys = mallory.signer.jwks();
+        issuer.answers("/jwks.json", moved.set_body_json(keys)).await;
+        issuer.world.pass(60);
+        let token = mallory.signer.sign("ES256", json!({}), &issuer.claims());
+        let refused = issuer.world.exchange(token).await;
+        assert!(matches!(refused, Err(ExchangeError::Unavailable { .. })), "{status}: {refused:?}");
+    }
+    assert_eq!((issuer.asked("/jwks.json").await, mallory.asked("/jwks.json").await), (5, 0));
 }
 
 #[test]
@@ -458,6 +586,91 @@ async fn a_token_of_one_tenant_is_nobody_in_another() {
     assert_eq!(refusal(&world, theirs(&world)).await, Some(Reason::UnknownKey));
     let swapped = other.engineer("alice").issuer(world.idp.issuer()).fault(TokenFault::UnknownKid).id_token();
     assert_eq!(refusal(&world, swapped).await, Some(Reason::UnknownKey));
+}
+
+/// A key is its issuer's, whoever else uses its name.
+#[tokio::test]
+async fn two_issuers_with_a_key_of_one_name_are_two_issuers() {
+    let (one, two) = (Published::new("").await, Published::new("").await);
+    let entry = |name: &str, tenant: &str, issuer: &Published| {
+        format!(
+            "[[issuers]]\nname = \"{name}\"\ntenant = \"{tenant}\"\nissuer = \"{}\"\n[[policies]]\n\
+             name = \"{name}\"\nmatch = {{ issuer = \"{name}\", subject = \"alice\" }}\n\
+             grant = {{ models = \"all\", tier = \"t\", ttl = \"1h\" }}\n",
+            issuer.site.uri()
+        )
+    };
+    let entries = entry("one", "acme", &one) + &entry("two", "globex", &two);
+    let config = configuration(one.world.idp.issuer(), &entries);
+    let server = server(config, one.world.store.clone(), &one.world.clock, &one.world.audit).await.unwrap();
+    let presented = async |signer: &Published, claimed: &Published| {
+        let token = signer.signer.sign("ES256", json!({}), &claimed.claims());
+        server.verify(&BearerToken::new(token)).await.map(|principal| principal.id().clone())
+    };
+    // Before and after the keys of both are held.
+    for _ in 0..2 {
+        assert!(matches!(presented(&one, &two).await, Err(AuthError::Unknown)));
+        assert!(matches!(presented(&two, &one).await, Err(AuthError::Unknown)));
+        let (first, second) = (presented(&one, &one).await.unwrap(), presented(&two, &two).await.unwrap());
+        assert_eq!((first.tenant.as_str(), &*first.issuer), ("acme", "one"));
+        assert_eq!((second.tenant.as_str(), &*second.issuer), ("globex", "two"));
+    }
+}
+
+/// What a provider gives out for its own use says nothing that could be verified here.
+#[tokio::test]
+async fn an_opaque_token_of_a_provider_is_nobodys() {
+    let world = World::new(ENGINEERS).await;
+    for token in [
+        "gho_16C7e42F292c6912E7710c838347Ae178B4a",
+        "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+        "ya29.a0AfH6SMBx-canary",
+        "00OkjASHJDopaque",
+        "glpat-canary-canary-canary",
+        "EwBwA8l6BAAU",
+    ] {
+        for kind in [TokenKind::Identity, TokenKind::Access, TokenKind::Any] {
+            let refused = refusal_of(&world, kind, token.to_owned()).await;
+            assert_eq!(refused, Some(Reason::MalformedCredential), "{token} as {kind:?}");
+        }
+    }
+    assert!(world.idp.requests().is_empty());
+}
+
+/// A pattern has no letter with a meaning but `*`, and is about the whole text.
+#[tokio::test]
+async fn a_pattern_is_no_regular_expression() {
+    let policies = r#"
+[[policies]]
+name = "jobs"
+match = { issuer = "idp", subject = ["repo:acme/app|repo:evil/x", "^repo:acme", "dev-.", "a)|(b", "main$", "[ab]", "x?y+"] }
+grant = { models = "all", tier = "t", ttl = "1h" }
+"#;
+    let world = World::new(policies).await;
+    let exchange = async |subject: &str| world.exchange(world.engineer(subject).id_token()).await.is_ok();
+    for like in ["repo:acme/app|repo:evil/x", "^repo:acme", "dev-.", "a)|(b", "main$", "[ab]", "x?y+"] {
+        assert!(exchange(like).await, "{like}");
+    }
+    for unlike in [
+        "repo:acme/app",
+        "repo:evil/x",
+        "repo:acme",
+        "repo:acme/evil",
+        "dev-1",
+        "dev-",
+        "a",
+        "b",
+        "ab",
+        "main",
+        "maintenance",
+        "xy",
+        "xxyy",
+        "dev-.x",
+        "xdev-.",
+        "dev-.\u{a0}",
+    ] {
+        assert!(!exchange(unlike).await, "{unlike}");
+    }
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@ use std::time::Duration;
 use portunus_auth_core::audit::MemorySink;
 use portunus_auth_core::{Allow, Pattern, TenantId, TierName};
 use portunus_keyserver::{
-    AdminConfig, Config, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany, PolicyConfig,
-    SetupError, Ttl,
+    AdminConfig, Config, Explanation, GrantConfig, IssuerConfig, KeyServerConfig, MatchConfig, OneOrMany,
+    Policies, PolicyConfig, Question, SetupError, Ttl,
 };
 use portunus_store::Memory;
+use serde_json::json;
 
-use crate::support::{ADMIN, ENGINEERS, World, clock, exchange_of, server};
+use crate::support::{ADMIN, ENGINEERS, Secrets, World, clock, exchange_of, server};
 
 /// A sound configuration, to be changed in one place.
 const SOUND: &str = r#"
@@ -150,6 +151,88 @@ async fn what_is_misspelled_is_an_error() {
         assert_ne!(changed, SOUND, "{from}");
         assert_eq!(problems(&changed).await, None, "{from} -> {to}");
     }
+}
+
+/// Every place in a configuration, as the way to it.
+fn places(value: &toml::Value, at: &str) -> Vec<String> {
+    let below = |(name, value): (String, &toml::Value)| {
+        let at = if at.is_empty() { name } else { format!("{at}\n{name}") };
+        [vec![at.clone()], places(value, &at)].concat()
+    };
+    match value {
+        toml::Value::Table(table) => {
+            table.iter().map(|(name, value)| (name.clone(), value)).flat_map(below).collect()
+        }
+        toml::Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(place, value)| (place.to_string(), value))
+            .flat_map(below)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn at<'v>(value: &'v mut toml::Value, place: &str) -> &'v mut toml::Value {
+    place.split('\n').fold(value, |value, name| match value {
+        toml::Value::Table(table) => table.get_mut(name).unwrap(),
+        toml::Value::Array(items) => &mut items[name.parse::<usize>().unwrap()],
+        other => other,
+    })
+}
+
+/// What somebody gets about whom the first policy of [`SOUND`] is; `None` where that is no configuration.
+fn offer(config: &toml::Value) -> Option<Explanation> {
+    let config: Config = config.clone().try_into().ok()?;
+    if !config.problems(&Secrets).is_empty() {
+        return None;
+    }
+    let claims = json!({"sub": "user-1", "groups": ["eng"], "org": {"id": "7"}, "email": "a@corp.example", "email_verified": true});
+    let mut question = Question::new(claims.as_object().unwrap().clone());
+    question.issuer = Some("idp".to_owned());
+    Some(Policies::new(&config).unwrap().explain(&question).unwrap())
+}
+
+/// Whatever is made empty anywhere, or added without being known, is an error or grants no more.
+#[test]
+fn nothing_empty_or_unknown_in_a_configuration_widens_anything() {
+    let sound: toml::Value = toml::from_str(SOUND).unwrap();
+    let usual = offer(&sound).unwrap().grant.unwrap();
+    let (mut changed, mut accepted) = (0, Vec::new());
+    let all = places(&sound, "");
+    for place in &all {
+        let here = at(&mut sound.clone(), place).clone();
+        let mut emptied: Vec<toml::Value> =
+            vec!["".into(), toml::Value::Array(Vec::new()), toml::Table::new().into()];
+        match here {
+            toml::Value::Table(mut table) => {
+                table.insert("unknown".to_owned(), "x".into());
+                emptied.push(table.into());
+            }
+            toml::Value::Array(mut items) => {
+                items.push("".into());
+                emptied.push(items.into());
+            }
+            _ => {}
+        }
+        for value in emptied {
+            let mut config = sound.clone();
+            *at(&mut config, place) = value.clone();
+            changed += 1;
+            let Some(got) = offer(&config) else { continue };
+            accepted.push(format!("{} = {value}", place.replace('\n', ".")));
+            if let Some(got) = got.grant {
+                assert!(usual.models.covers(&got.models) && usual.tools.covers(&got.tools), "{place}");
+                assert!(usual.roles.covers(&got.roles) && usual.upstreams.covers(&got.upstreams), "{place}");
+                assert!(usual.tier == got.tier && got.ttl <= usual.ttl, "{place}");
+            }
+        }
+    }
+    assert!(changed > 100, "{changed}");
+    // These grant less. Everything else is an error.
+    accepted.sort();
+    let grants = ["models", "roles", "tools"].map(|name| format!("policies.0.grant.{name} = []"));
+    assert_eq!(accepted, [&["policies = []".to_owned()], grants.as_slice()].concat());
 }
 
 #[tokio::test]

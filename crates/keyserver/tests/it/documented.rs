@@ -161,6 +161,9 @@ fn bad() -> Vec<Request<Body>> {
     requests.push(request("GET", "/admin/tokens?nonsense=1", ""));
     let nobody = json!({"tenant": "nobody", "reason": "x"}).to_string();
     requests.push(request("POST", "/admin/revocations", nobody));
+    // Whose address it is was not kept of any key.
+    let address = json!({"iss": "idp", "email": "a@b.example", "reason": "x"}).to_string();
+    requests.push(request("POST", "/admin/revocations", address));
     requests.push(request("GET", "/.well-known/oauth-authorization-server/x", ""));
     requests.push(request("GET", "/.well-known/oauth-protected-resource/x", ""));
     requests
@@ -178,6 +181,7 @@ async fn every_described_answer_is_given() {
     let mut world = World::new(ENGINEERS).await;
     let requests = good(&world).await;
     ask(&world, requests).await;
+    world.key("dave").await;
     ask(&world, bad()).await;
 
     let mut config = configuration(world.idp.issuer(), ENGINEERS);

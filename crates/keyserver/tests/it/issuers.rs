@@ -1,13 +1,16 @@
 //! Issuers that are down, rotate their keys, or publish nonsense.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::audit::EventKind;
-use portunus_auth_core::{AuthError, BearerToken, Outcome, Reason};
+use portunus_auth_core::{AuthError, BearerToken, Clock, Outcome, Reason};
 use portunus_keyserver::ExchangeError;
 use portunus_mock::{Fault, TokenFault};
+use serde_json::json;
+use wiremock::ResponseTemplate;
 
-use crate::support::{ENGINEERS, World, eventually, exchange_of};
+use crate::signer::Published;
+use crate::support::{ENGINEERS, NOW, World, eventually, exchange_of};
 
 const JWKS: &str = "/jwks.json";
 
@@ -293,6 +296,27 @@ async fn a_rotated_key_is_found_at_once_and_a_retired_one_refused_after_renewal(
     assert_eq!(reason, Reason::UnknownKey);
 }
 
+/// Whether it is a new key of the issuer's or somebody's invention cannot be told.
+#[tokio::test]
+async fn a_token_with_a_key_that_may_be_new_is_not_refused_while_its_issuer_is_down() {
+    let world = World::new(ENGINEERS).await;
+    let old = world.engineer("alice").id_token();
+    world.key("alice").await;
+    world.idp.rotate_keys();
+    let new = world.engineer("alice").id_token();
+    world.idp.set_down(true);
+    for _ in 0..10 {
+        let answer = world.form(&exchange_of(&new)).await;
+        assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+        let verified = world.server.verify(&BearerToken::new(new.clone())).await;
+        assert!(matches!(verified, Err(AuthError::Unavailable(_))));
+    }
+    world.exchange(old).await.unwrap();
+    world.idp.set_down(false);
+    world.pass(60);
+    world.exchange(new).await.unwrap();
+}
+
 #[tokio::test]
 async fn keys_that_are_held_outlive_a_bad_day_but_not_two() {
     let world = World::new(ENGINEERS).await;
@@ -339,6 +363,49 @@ async fn keys_are_renewed_ahead_without_anybody_waiting() {
         std::thread::yield_now();
     }
     panic!("nobody renewed the keys");
+}
+
+/// What `Cache-Control` says counts from 5 minutes to a day.
+#[tokio::test]
+async fn an_issuer_cannot_have_its_keys_fetched_all_the_time_or_never() {
+    for (says, early, late) in [
+        ("max-age=0", 239, 300),
+        ("no-store, max-age=1", 239, 300),
+        ("max-age=600", 479, 600),
+        // Renewed ahead, after 90 percent of the time at the latest.
+        ("max-age=31536000", 19 * 3600, 86_400 * 9 / 10),
+        ("max-age=99999999999999999999", 719, 900),
+    ] {
+        let issuer = Published::new("").await;
+        let keys = issuer.signer.jwks();
+        let answer = ResponseTemplate::new(200).set_body_json(keys).insert_header("cache-control", says);
+        issuer.answers(JWKS, answer).await;
+        for (at, fetched) in [(0, 1), (early, 1), (late, 2)] {
+            let passed =
+                issuer.world.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - NOW;
+            issuer.world.pass(at - passed);
+            let times = json!({"jti": at.to_string(), "iat": NOW + at, "exp": NOW + at + 60});
+            let token = issuer.signer.sign("ES256", json!({}), &issuer.claims_but(times));
+            issuer.world.exchange(token).await.unwrap();
+            for _ in 0..100_000 {
+                if issuer.asked(JWKS).await >= fetched {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(issuer.asked(JWKS).await, fetched, "{says} after {at} s");
+        }
+    }
+}
+
+/// A caller who needs the keys of an issuer that hangs waits for a while and not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_hangs_is_given_up() {
+    let world = World::new(ENGINEERS).await;
+    world.idp.fail_next(100, Fault::Hang);
+    let began = tokio::time::Instant::now();
+    assert!(is_down(&world.exchange(world.engineer("alice").id_token()).await));
+    assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
 
+mod addresses;
 mod administration;
 mod attacks;
 mod config;
@@ -11,6 +12,7 @@ mod documented;
 mod exchange;
 mod families;
 mod hangups;
+mod injection;
 mod introspection;
 mod issuers;
 mod keys;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use portunus_auth_core::audit::MemorySink;
 use portunus_auth_core::{Allow, BearerToken, Grant, Pattern, TierName};
 use portunus_keyserver::{
-    Config, Explanation, GrantConfig, Holds, KeyServer, MatchConfig, OneOrMany, Peer, Policies, PolicyConfig,
-    Question, Ruling, TokenKind, TokenRequest, Ttl,
+    Config, Explanation, GrantConfig, Holds, KeyServer, MatchConfig, Offer, OneOrMany, Peer, Policies,
+    PolicyConfig, Question, Ruling, TokenKind, TokenRequest, Ttl,
 };
 use portunus_mock::{Algorithm, MockIdp};
 use portunus_store::Memory;
@@ -166,13 +166,22 @@ fn worlds(holds: &[Holds]) -> Vec<Vec<bool>> {
 }
 
 /// No set of the offer admits what the grant does not.
-fn lies_within(offer: &portunus_keyserver::Offer, grant: &GrantConfig) -> bool {
+fn lies_within(offer: &Offer, grant: &GrantConfig) -> bool {
     grant.models.covers(&offer.models)
         && grant.tools.covers(&offer.tools)
         && grant.upstreams.covers(&offer.upstreams)
         && grant.roles.covers(&offer.roles)
         && grant.tier == offer.tier
         && offer.ttl <= grant.ttl.get().as_secs().min(3600)
+}
+
+fn is_within(offer: &Offer, other: &Offer) -> bool {
+    other.models.covers(&offer.models)
+        && other.tools.covers(&offer.tools)
+        && other.upstreams.covers(&offer.upstreams)
+        && other.roles.covers(&offer.roles)
+        && other.tier == offer.tier
+        && offer.ttl <= other.ttl
 }
 
 proptest! {
@@ -223,10 +232,31 @@ proptest! {
     fn naming_a_policy_never_widens(policies in policies(), claims in claims(), named in "p[0-4]") {
         let (freely, named) = (explain(&policies, &claims, None), explain(&policies, &claims, Some(&named)));
         if let Some(offer) = named.grant {
-            let free = freely.grant.unwrap();
-            prop_assert!(free.models.covers(&offer.models) && free.tools.covers(&offer.tools));
-            prop_assert!(free.upstreams.covers(&offer.upstreams) && offer.ttl <= free.ttl);
-            prop_assert_eq!(offer.tier, free.tier);
+            prop_assert!(freely.grant.is_some_and(|free| is_within(&offer, &free)));
+        }
+    }
+
+    /// A claim that is empty, or nothing that could be compared, is worth no more than none. An empty list of
+    /// groups or roles is not empty: it is the issuer's word that there are none.
+    #[test]
+    fn an_empty_claim_widens_nothing(
+        policies in policies(), claims in claims(), named in named(),
+        name in prop::sample::select(vec!["groups", "org", "email", "email_verified", "roles", "unknown"]),
+        empty in prop::sample::select(vec![
+            json!(null), json!(""), json!([]), json!({}), json!([null]), json!([""]), json!([[]]), json!(0),
+            json!(false),
+        ]),
+    ) {
+        prop_assume!(!(matches!(name, "groups" | "roles") && empty == json!([])));
+        let mut without = claims;
+        // Whoever says both that a claim is elsewhere and that it is empty contradicts themselves.
+        without.remove("_claim_names");
+        without.remove(name);
+        let mut with = without.clone();
+        with.insert(name.to_owned(), empty);
+        if let Some(offer) = explain(&policies, &with, named.as_deref()).grant {
+            let other = explain(&policies, &without, named.as_deref()).grant;
+            prop_assert!(other.is_some_and(|other| is_within(&offer, &other)), "{offer:?}");
         }
     }
 
@@ -259,7 +289,7 @@ fn token(idp: &MockIdp, claims: &Map<String, Value>) -> BearerToken {
     BearerToken::new(others.fold(mint, |mint, (name, value)| mint.claim(name, value.clone())).id_token())
 }
 
-fn is_what_was_offered(grant: &Grant, offer: &portunus_keyserver::Offer) -> bool {
+fn is_what_was_offered(grant: &Grant, offer: &Offer) -> bool {
     (&grant.models, &grant.tools, &grant.upstreams, &grant.roles, &grant.tier)
         == (&offer.models, &offer.tools, &offer.upstreams, &offer.roles, &offer.tier)
 }

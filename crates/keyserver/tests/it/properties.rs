@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::audit::MemorySink;
-use portunus_auth_core::{Allow, BearerToken, Grant, Pattern, TenantId};
+use portunus_auth_core::{Allow, AuthError, Authenticator, BearerToken, Grant, Pattern, TenantId};
 use portunus_keyserver::{
     Audiences, Issuer, KeyServer, KeySet, Peer, TokenKind, TokenRequest, UnverifiedJwt,
 };
@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::signer::{ALL, Signer};
-use crate::support::{NOW, clock, configuration, idp, server};
+use crate::support::{ENGINEERS, NOW, World, clock, configuration, exchange_of, idp, server};
 
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -37,7 +37,8 @@ fn allow(patterns: &[String]) -> Allow<Pattern> {
 }
 
 fn scopes() -> impl Strategy<Value = Option<String>> {
-    let scope = ("(model|tool|role)", "[ab*]{1,3}").prop_map(|(kind, pattern)| format!("{kind}:{pattern}"));
+    let scope =
+        ("(model|tool|role|upstream)", "[ab*]{1,3}").prop_map(|(kind, pattern)| format!("{kind}:{pattern}"));
     prop::option::of(prop::collection::vec(scope, 1..4).prop_map(|scopes| scopes.join(" ")))
 }
 
@@ -47,22 +48,24 @@ proptest! {
     #[test]
     fn what_is_granted_lies_within_the_policy(
         models in patterns(), tools in patterns(), roles in patterns(),
-        policy_ttl in 1..7200_u64, scope in scopes(), ttl in prop::option::of(1..100_000_u64),
+        upstreams in prop::collection::vec("[ab*]{1,3}", 1..3), policy_ttl in 1..7200_u64, scope in scopes(), ttl in prop::option::of(1..100_000_u64),
         policy in prop::option::of("(one|two)"), names in prop::collection::vec("[ab]{0,4}", 8),
     ) {
         prop_assume!(!(models.is_empty() && tools.is_empty() && roles.is_empty()));
         let policies = format!(
             "[[policies]]\nname = \"one\"\nmatch = {{ issuer = \"idp\", subject = \"alice\" }}\n\
-             grant = {{ models = {}, tools = {}, roles = {}, tier = \"t\", ttl = \"{policy_ttl}s\" }}\n\
+             grant = {{ models = {}, tools = {}, roles = {}, upstreams = {}, tier = \"t\", \
+             ttl = \"{policy_ttl}s\" }}\n\
              [[policies]]\nname = \"two\"\nmatch = {{ issuer = \"idp\", subject = \"a*\" }}\n\
              grant = {{ models = \"all\", tools = \"all\", roles = \"all\", tier = \"t\", ttl = \"2h\" }}\n",
-            list(&models), list(&tools), list(&roles),
+            list(&models), list(&tools), list(&roles), list(&upstreams),
         );
         let granted = runtime().block_on(exchange(&policies, scope.clone(), ttl, policy));
         let Some(granted) = granted else { return Ok(()) };
         for name in &names {
             for (granted, allowed) in [
                 (&granted.models, &models), (&granted.tools, &tools), (&granted.roles, &roles),
+                (&granted.upstreams, &upstreams),
             ] {
                 prop_assert!(!granted.admits(name) || allow(allowed).admits(name));
             }
@@ -73,6 +76,8 @@ proptest! {
                 prop_assert!(!granted.models.admits(name) || asked("model:"));
                 prop_assert!(!granted.tools.admits(name) || asked("tool:"));
                 prop_assert!(!granted.roles.admits(name) || asked("role:"));
+                let is_open = !scope.contains("upstream:");
+                prop_assert!(!granted.upstreams.admits(name) || is_open || asked("upstream:"));
             }
         }
         let longest = policy_ttl.min(3600).min(ttl.unwrap_or(u64::MAX));
@@ -100,6 +105,86 @@ async fn exchange(
     // What the key can do is what the answer said.
     assert_eq!(*server.find(&key.access_token).unwrap().grant(), key.grant);
     Some(key.grant)
+}
+
+/// What somebody may add to a request without having anything to say: a parameter that is empty or unknown, or
+/// a scope that is.
+fn nothing_said() -> impl Strategy<Value = (String, String)> {
+    let known = [
+        "scope",
+        "policy",
+        "ttl",
+        "audience",
+        "resource",
+        "requested_token_type",
+        "actor_token",
+        "subject_token",
+    ];
+    let scopes =
+        ["", " ", ":", "model:", ":a", "models:a", "MODEL:a", "unknown:a", "model:a unknown:a", "a", "*"];
+    let pair = |(name, value): (&str, String)| (name.to_owned(), value);
+    prop_oneof![
+        prop::sample::select(known.to_vec()).prop_map(move |name| pair((name, String::new()))),
+        prop::sample::select(scopes.to_vec()).prop_map(move |scope| pair(("scope", scope.to_owned()))),
+        ("(x|scopes|Scope|ttl_seconds|tier|models|groups)", "[a*]{0,2}"),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_says_nothing_in_a_request_widens_nothing(
+        scope in scopes(), ttl in prop::option::of(1..5000_u64), more in nothing_said(), place in 0..6_usize,
+    ) {
+        let policy = "[[policies]]\nname = \"one\"\nmatch = { issuer = \"idp\", groups = \"eng\" }\n\
+                      grant = { models = [\"a*\"], tools = [\"*b\"], roles = [\"a\"], tier = \"t\", ttl = \"30m\" }\n";
+        runtime().block_on(async {
+            let world = World::new(policy).await;
+            let (once, again) = (world.engineer("alice").id_token(), world.engineer("alice").id_token());
+            let ttl = ttl.map(|ttl| ttl.to_string());
+            let plain = |token: &str| {
+                let optional = [("scope", &scope), ("ttl", &ttl)];
+                let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+                let all = exchange_of(token).into_iter().chain(optional);
+                all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+            };
+            let granted = async |parameters: Vec<(String, String)>| {
+                let parameters: Vec<(&str, &str)> =
+                    parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let answer = world.form(&parameters).await;
+                let key = BearerToken::new(answer.json["access_token"].as_str()?);
+                Some(world.server.find(&key).unwrap().grant().clone())
+            };
+            let mut with = plain(&again);
+            with.insert(place.min(with.len()), more.clone());
+            if let Some(with) = granted(with).await {
+                let without = granted(plain(&once)).await;
+                assert!(without.is_some_and(|without| without.covers(&with)), "{more:?}: {with:?}");
+            }
+        });
+    }
+}
+
+/// Every bit of a key matters, too, and most changes are noticed before anything is looked up.
+#[tokio::test]
+async fn any_changed_bit_of_a_key_is_refused() {
+    let world = World::new(ENGINEERS).await;
+    let key = world.key("alice").await.access_token;
+    let asked = world.store.asked();
+    for place in 0..key.expose().len() {
+        for bit in 0..7 {
+            let mut bytes = key.expose().as_bytes().to_vec();
+            bytes[place] ^= 1 << bit;
+            let changed = BearerToken::new(String::from_utf8(bytes).unwrap());
+            assert!(matches!(world.server.find(&changed), Err(AuthError::Malformed)), "{bit} of {place}");
+            assert!(world.server.authenticate(&changed).await.is_err());
+        }
+        let cut = BearerToken::new(&key.expose()[..place]);
+        assert!(matches!(world.server.find(&cut), Err(AuthError::Malformed)));
+    }
+    assert_eq!(world.store.asked(), asked);
+    assert!(world.server.find(&key).is_ok());
 }
 
 /// Every bit of a token matters: changed, it is refused.

@@ -1,5 +1,37 @@
-//! One test for each known failure of others that verifying tokens is about
-//! (`cve-regressions.json` among the test vectors).
+//! One test for each known failure of others that verifying tokens is about. Where the others are:
+//!
+//! | failure | test |
+//! |---|---|
+//! | CVE-2026-35030 | `regressions::cve_2026_35030_a_cache_knows_the_whole_token` |
+//! | CVE-2026-42208 | `regressions::cve_2026_42208_no_text_of_a_stranger_reaches_the_store` |
+//! | | `gateway::regressions::cve_2026_42208_no_text_of_a_stranger_does_more_than_a_wrong_key` |
+//! | CVE-2024-6587 | `gateway::regressions::cve_2024_6587_no_caller_chooses_where_a_credential_goes` |
+//! | LiteLLM, March 2026 | `gateway::regressions::litellm_incident_2026_03_18_no_credential_is_kept_with_a_request` |
+//! | litellm#24902 | `gateway::regressions::litellm_24902_a_key_in_the_url_goes_nowhere` |
+//! | litellm#36123 | `gateway::regressions::litellm_36123_37140_9178_a_caller_who_leaves_stops_the_provider` |
+//! | agentgateway#3616 | `regressions::agentgateway_3616_a_dead_issuer_stops_nobody` |
+//! | agentgateway#2798 | `regressions::agentgateway_2798_a_rotated_key_needs_no_restart` |
+//! | istio#58101 | `regressions::istio_58101_good_keys_survive_a_failed_refresh` |
+//! | kgateway#7803 | `regressions::kgateway_7803_a_failed_first_fetch_is_tried_again` |
+//! | pomerium#3431, sourcegraph#37016 | `regressions::pomerium_3431_a_store_that_is_away_ends_nothing` |
+//! | CVE-2026-25537 | `regressions::cve_2026_25537_a_time_of_another_type_is_not_absent` |
+//! | jsonwebtoken 10 without a provider | `regressions::jsonwebtoken_10_provider_every_algorithm_verifies` |
+//! | RUSTSEC-2023-0071 | `regressions::rustsec_2023_0071_there_is_no_rsa_crate` |
+//! | CVE-2024-53861 | `regressions::cve_2024_53861_an_issuer_is_compared_as_a_whole` |
+//! | CVE-2025-59420, CVE-2026-35042 | `regressions::cve_2025_59420_a_critical_extension_is_refused` |
+//! | CVE-2022-21449 | `regressions::cve_2022_21449_a_signature_of_zeros_fits_nothing` |
+//! | CVE-2015-9235 | `regressions::cve_2015_9235_a_public_key_is_no_shared_secret` |
+//! | CVE-2025-30204, CVE-2025-27144 | `regressions::cve_2025_30204_a_token_of_dots_is_not_split` |
+//! | CVE-2025-64484 | `gateway::regressions::cve_2025_64484_no_spelling_of_a_header_gets_through` |
+//! | GHSA-7rh7-c77v-6434 | `gateway::regressions::ghsa_7rh7_c77v_6434_a_query_opens_nothing` |
+//! | GHSA-pxq7-h93f-9jrg | `gateway::regressions::ghsa_pxq7_h93f_9jrg_a_path_is_a_route_only_as_it_is_written` |
+//! | GHSA-7x63-xv5r-3p2x | `gateway::regressions::ghsa_7x63_xv5r_3p2x_a_header_names_no_path` |
+//! | GHSA-5hvv-m4w4-gf6v | `gateway::regressions::ghsa_5hvv_m4w4_gf6v_no_header_but_a_credential_lets_anybody_in` |
+//! | GHSA-c5c4-8r6x-56w3 | `regressions::ghsa_c5c4_8r6x_56w3_an_address_has_one_domain` |
+//! | GHSA-5m6c-jp6f-2vcv | there is no login by browser, and nothing redirects |
+//! | CVE-2023-44487 | `gateway::regressions::cve_2023_44487_rustsec_2024_0332_http_2_is_not_spoken` |
+//! | CVE-2021-32714, CVE-2021-32715 | `gateway::regressions::cve_2021_32714_32715_a_length_is_only_digits_and_never_overflows` |
+//! | litellm on PyPI, 1.82.7 | `cargo xtask deny`: nothing but crates.io, by the hashes in `Cargo.lock` |
 
 use std::time::Duration;
 
@@ -10,7 +42,7 @@ use portunus_keyserver::{ExchangeError, Refused, UnverifiedJwt};
 use portunus_mock::{Algorithm, Fault, TokenFault};
 
 use crate::signer::{ALL, ALL_CONFIGURED, Published};
-use crate::support::{ENGINEERS, World, exchange_of};
+use crate::support::{ENGINEERS, World, configuration, exchange_of};
 
 async fn refusal(world: &World, token: String) -> Reason {
     match world.exchange(token).await {
@@ -50,7 +82,8 @@ async fn cve_2026_42208_no_text_of_a_stranger_reaches_the_store() {
     assert_eq!(world.store.asked(), asked);
 }
 
-/// agentgateway: an issuer that is down keeps the process from starting.
+/// agentgateway: an issuer that is down keeps the process from starting, and other configuration from being
+/// read.
 #[tokio::test]
 async fn agentgateway_3616_a_dead_issuer_stops_nobody() {
     let config = r#"
@@ -64,6 +97,10 @@ tenant = "acme"
     let dead = world.engineer("alice").issuer("http://127.0.0.1:1").id_token();
     assert!(matches!(world.exchange(dead).await, Err(ExchangeError::Unavailable { .. })));
     world.key("alice").await;
+    let config = configuration(world.idp.issuer(), &ENGINEERS.replace("eng\"", "ops\""));
+    world.server.reload_policies(&config.policies).await.unwrap();
+    let refused = refusal(&world, world.engineer("alice").id_token()).await;
+    assert_eq!(refused, Reason::NoPolicy);
 }
 
 /// agentgateway: an unknown key name never makes it look again.
@@ -212,7 +249,7 @@ async fn cve_2015_9235_a_public_key_is_no_shared_secret() {
     assert!(world.idp.requests().is_empty());
 }
 
-/// golang-jwt, go-jose: a token of dots is split without limit.
+/// golang-jwt, go-jose (CVE-2025-27144): a token of dots is split without limit.
 #[tokio::test]
 async fn cve_2025_30204_a_token_of_dots_is_not_split() {
     let world = World::new(ENGINEERS).await;

@@ -10,7 +10,21 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::support::{ADMIN, CLIENT, ENGINEERS, PEPPER, World, basic, exchange_of};
 
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn of_everything(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+            .with_writer(self.clone())
+            .finish()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
@@ -50,11 +64,7 @@ async fn manage(world: &World, secrets: &mut Vec<String>) -> String {
 #[tokio::test]
 async fn no_secret_is_logged_audited_shown_or_told() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
-        .with_writer(log.clone())
-        .finish();
+    let subscriber = log.of_everything();
     // With one subscriber alone, whether a span is of interest is asked of the thread that meets it first,
     // which may be another test's.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
@@ -97,7 +107,7 @@ async fn no_secret_is_logged_audited_shown_or_told() {
         told += &format!("{event:?}");
     }
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.contains("keyserver.exchange") && logged.contains("the issuer's keys were not renewed"));
     for secret in secrets {
         // Also no half of it: a token's payload is as good as the token, for reading.

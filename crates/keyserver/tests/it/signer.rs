@@ -101,7 +101,7 @@ impl Signer {
     }
 
     /// A token with exactly this header and payload, signed by that algorithm whatever the header says.
-    pub(crate) fn sign_text(&self, algorithm: &str, header: &str, payload: &str) -> String {
+    pub(crate) fn sign_text(&self, algorithm: &str, header: &str, payload: impl AsRef<[u8]>) -> String {
         let signed = format!("{}.{}", base64(header), base64(payload));
         let signature = base64(self.signature(algorithm, signed.as_bytes()));
         format!("{signed}.{signature}")
@@ -112,7 +112,7 @@ impl Signer {
         let mut header = json!({"alg": algorithm, "kid": algorithm});
         let Value::Object(more) = more else { panic!() };
         header.as_object_mut().unwrap().extend(more);
-        self.sign_text(algorithm, &header.to_string(), &claims.to_string())
+        self.sign_text(algorithm, &header.to_string(), claims.to_string())
     }
 }
 

@@ -1,11 +1,12 @@
 //! Public and our own test vectors. Those of others lie outside the repository; see
 //! [`portunus_auth_core::vectors`].
 
+mod parsing;
+mod served;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portunus_auth_core::vectors::{Report, open};
 use portunus_auth_core::{BearerToken, TenantId};
 use portunus_keyserver::{
@@ -239,116 +240,6 @@ fn oidc_verify() {
             let in_time = limit.is_none_or(|limit| took <= limit);
             let id = format!("{}#{number} {:?}", text(case, "id"), first.as_ref().err());
             report.case(id, as_expected && in_time && first == again);
-        }
-    }
-    report.finish();
-}
-
-/// JSON that is right by RFC 8259 and refused here all the same: a member twice in one object, or nesting
-/// beyond 32 levels.
-fn is_too_odd(id: &str) -> bool {
-    id.starts_with("y_object_duplicated_key")
-}
-
-#[test]
-fn json_as_claims_and_as_key_set() {
-    let Some(cases) = open("json-parsing/cases.json") else { return };
-    let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
-    let mut report = Report::on("keyserver/json-parsing");
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA"}"#);
-    let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    let claims = |payload: &[u8]| {
-        let token = BearerToken::new(format!("{header}.{}.AAAA", URL_SAFE_NO_PAD.encode(payload)));
-        UnverifiedJwt::read(&token).and_then(|jwt| jwt.issuer())
-    };
-    for case in &cases {
-        let (id, raw) = (text(case, "id"), STANDARD.decode(text(case, "raw_base64")).unwrap());
-        let around = |before: &str, after: &str| [before.as_bytes(), &raw, after.as_bytes()].concat();
-        let inside = claims(&around(r#"{"iss":"me","x":"#, "}"));
-        let set = KeySet::parse(&around(&format!(r#"{{"keys":[{key}],"x":"#), "}"));
-        let (alone, set_alone) = (claims(&raw), KeySet::parse(&raw));
-        match text(case, "expect") {
-            "accept" => {
-                report.case(format!("{id} in claims"), inside.is_ok() != is_too_odd(id));
-                report.case(format!("{id} in a key set"), set.is_ok() != is_too_odd(id));
-            }
-            "reject" => {
-                report.case(format!("{id} as claims"), alone == Err(Refused::Malformed));
-                let refused = matches!(set_alone, Err(BadKeySet::Malformed | BadKeySet::TooLarge));
-                report.case(format!("{id} as a key set"), refused);
-            }
-            // Either way, but without a panic.
-            _ => report.case(id, true),
-        }
-    }
-    report.finish();
-}
-
-#[tokio::test]
-async fn json_as_token_request() {
-    use crate::support::{ENGINEERS, World};
-    let Some(cases) = open("json-parsing/cases.json") else { return };
-    let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
-    let mut report = Report::on("keyserver/json-parsing requests");
-    let world = World::new(ENGINEERS).await;
-    for case in &cases {
-        let (id, raw) = (text(case, "id"), STANDARD.decode(text(case, "raw_base64")).unwrap());
-        let inside = [br#"{"grant_type":"other","x":"#, raw.as_slice(), b"}"].concat();
-        let (alone, inside) =
-            (world.post("application/json", raw).await, world.post("application/json", inside).await);
-        match text(case, "expect") {
-            // Whoever reads it sees that the grant type is not ours.
-            "accept" => {
-                let read = inside.error() == (400, "unsupported_grant_type");
-                report.case(id, read != is_too_odd(id));
-            }
-            "reject" => {
-                let (status, error) = alone.error();
-                report.case(id, matches!(status, 400 | 413) && error == "invalid_request");
-            }
-            _ => report.case(id, alone.status.as_u16() < 500),
-        }
-    }
-    report.finish();
-}
-
-#[tokio::test]
-async fn urls_as_issuer_and_key_address() {
-    use crate::support::{ENGINEERS, World, configuration, server};
-    let Some(cases) = open("url-parsing/urltestdata.json") else { return };
-    let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
-    let mut report = Report::on("keyserver/url-parsing");
-    let world = World::new(ENGINEERS).await;
-    for case in cases.iter().filter(|case| case.is_object()) {
-        let input = text(case, "input");
-        let part = |name: &str| case.get(name).and_then(Value::as_str).unwrap_or_default();
-        let loopback =
-            matches!(part("hostname"), "localhost" | "[::1]") || part("hostname").starts_with("127.");
-        let parses = case.get("failure").is_none() && case["base"].is_null();
-        let safe = (part("protocol") == "https:" || part("protocol") == "http:" && loopback)
-            && ["username", "password", "search", "hash"].iter().all(|name| part(name).is_empty());
-        let accepted = |field: &str, found: &[portunus_auth_core::ConfigProblem]| {
-            !found.iter().any(|problem| problem.at == format!("issuers.0.{field}"))
-        };
-        for field in ["issuer", "jwks_uri"] {
-            let mut config = configuration(world.idp.issuer(), ENGINEERS);
-            match field {
-                "issuer" => config.issuers[0].issuer = input.to_owned(),
-                _ => config.issuers[0].jwks_uri = Some(input.to_owned()),
-            }
-            let accepted = match server(config, world.store.clone(), &world.clock, &world.audit).await {
-                Ok(_) => true,
-                Err(portunus_keyserver::SetupError::Config(found)) => accepted(field, &found),
-                Err(other) => panic!("{other}"),
-            };
-            // Nothing unsafe gets in. What is safe and plainly written does.
-            let plain = input == part("href") || format!("{input}/") == part("href");
-            let right = if parses && safe && plain {
-                accepted || input.contains('@')
-            } else {
-                !accepted || parses && safe
-            };
-            report.case(format!("{field} {input:?}"), right);
         }
     }
     report.finish();
