@@ -47,7 +47,7 @@ pub struct KeyServerConfig {
     /// The longest that any key may live.
     #[serde(default = "one_hour")]
     pub token_ttl: Ttl,
-    /// The most live keys of one identity.
+    /// The most live keys of one identity. Those that descend from others may be half of them.
     #[serde(default = "one_hundred")]
     pub max_keys_per_identity: NonZeroUsize,
     /// How many tokens of issuers one client address (of IPv6, a /64) may present in a minute. What is over

@@ -60,6 +60,9 @@ pub(crate) enum InsertError {
     Store(#[from] StoreError),
 }
 
+/// Where the indexes are.
+const PREFIX: &str = "ks/owner/";
+
 /// The index of one owner.
 pub(crate) struct Index(String);
 
@@ -78,6 +81,14 @@ impl IndexRead {
         Err(InsertError::TooMany { retry_after: Duration::from_secs(first.saturating_sub(unix(now)).max(1)) })
     }
 
+    /// Room for one more that descends from others. They may take up half of what the owner has, so that whoever
+    /// holds the narrowest of them cannot keep the owner from signing in.
+    fn room_below(&self, cap: NonZeroUsize, now: SystemTime) -> Result<(), InsertError> {
+        let children = self.entries.iter().filter(|entry| !entry.ancestors.is_empty());
+        let children = Self { bytes: None, entries: children.cloned().collect() };
+        children.room(NonZeroUsize::new(cap.get() / 2).unwrap_or(NonZeroUsize::MIN), now)
+    }
+
     fn can_descend_from(&self, parent: &KeyDigest) -> bool {
         self.entries.iter().any(|entry| entry.place.digest == *parent && !entry.ending)
     }
@@ -91,7 +102,33 @@ impl Index {
             .iter()
             .flat_map(|part| [&(part.len() as u64).to_be_bytes(), part.as_bytes()].concat())
             .collect();
-        Self(format!("ks/owner/{}", KeyDigest(sha256(&spelled))))
+        Self(format!("{PREFIX}{}", KeyDigest(sha256(&spelled))))
+    }
+
+    /// The indexes that say that keys are ending, and those keys, with the times of their ends.
+    pub(crate) async fn ending(
+        store: &dyn Store,
+        now: SystemTime,
+    ) -> Result<Vec<(Self, BTreeMap<KeyDigest, u64>)>, StoreError> {
+        const PAGE: usize = 500;
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let entries = store.scan(PREFIX, after.as_deref(), PAGE).await?;
+            after = entries.last().filter(|_| entries.len() == PAGE).map(|(key, _)| key.clone());
+            for (key, bytes) in entries {
+                let entries: Vec<Entry> = parse(&bytes)?;
+                let ending =
+                    entries.into_iter().filter(|entry| entry.ending && instant(entry.place.until) > now);
+                let ends: BTreeMap<_, _> =
+                    ending.map(|entry| (entry.place.digest, entry.place.until)).collect();
+                if !ends.is_empty() {
+                    found.push((Self(key), ends));
+                }
+            }
+            if after.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     pub(crate) async fn read(&self, store: &dyn Store, now: SystemTime) -> Result<IndexRead, StoreError> {
@@ -125,6 +162,9 @@ impl Index {
             let read = self.read(store, now).await?;
             if entry.ancestors.last().is_some_and(|parent| !read.can_descend_from(parent)) {
                 return Err(InsertError::ParentGone);
+            }
+            if !entry.ancestors.is_empty() {
+                read.room_below(cap, now)?;
             }
             read.room(cap, now)?;
             let entries = [read.entries.as_slice(), std::slice::from_ref(entry)].concat();

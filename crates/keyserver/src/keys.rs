@@ -20,6 +20,7 @@ mod sync;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::{AuthError, BearerToken, Clock, KeyId, Principal, PrincipalId};
@@ -40,6 +41,7 @@ pub(crate) use sync::Task;
 
 use outage::Outage;
 use record::{Named, Stored, named_key, record_key};
+use sync::News;
 
 /// A key in memory.
 #[derive(Debug)]
@@ -53,6 +55,22 @@ enum Slot {
     Revoked,
 }
 
+impl Slot {
+    fn live(&self, now: SystemTime) -> Option<&Arc<Principal>> {
+        match self {
+            Self::Live { key, .. } => Some(key).filter(|key| key.grant().expires_at > now),
+            Self::Revoked => None,
+        }
+    }
+
+    fn ancestors(&self) -> &[KeyDigest] {
+        match self {
+            Self::Live { ancestors, .. } => ancestors,
+            Self::Revoked => &[],
+        }
+    }
+}
+
 /// The keys.
 #[derive(Debug)]
 pub(crate) struct Keys {
@@ -61,6 +79,8 @@ pub(crate) struct Keys {
     pepper: Pepper,
     slots: Expiring<Slot>,
     outage: Outage,
+    /// Whether a key that descends from another was ever held.
+    has_families: AtomicBool,
     me: KeyId,
 }
 
@@ -76,8 +96,10 @@ impl Keys {
         // First listen, then read: nothing can fall between.
         let subscription = store.subscribe(sync::CHANNEL).await?;
         let (slots, outage) = (Expiring::until_taken(), Outage::bearable_for(fail_static));
-        let keys = Arc::new(Self { store, clock, pepper, slots, outage, me });
+        let keys =
+            Arc::new(Self { store, clock, pepper, slots, outage, has_families: AtomicBool::new(false), me });
         keys.read_all().await?;
+        keys.finish_revocations().await?;
         let listener = Task::spawn(sync::listen(Arc::downgrade(&keys), subscription));
         Ok((keys, listener))
     }
@@ -111,9 +133,10 @@ impl Keys {
     /// Stores the key unless its owner already holds `cap` live ones, or a key that it descends from is not
     /// alive. When this returns, the key works here, and is announced to the other servers.
     ///
-    /// The record is written before the owner's index names it: whoever revokes by owner then finds every
-    /// key that was handed out. A record that did not get into the index belongs to a key that nobody
-    /// was given, and ends by itself.
+    /// The record is written, and announced, before the owner's index names it. So whoever revokes by the
+    /// index finds every key that was handed out, and what they announce comes after this; otherwise a
+    /// server that missed the revocation could learn of the key later. What did not get into the index
+    /// belongs to a key that nobody was given.
     pub(crate) async fn insert(
         &self,
         digest: KeyDigest,
@@ -127,16 +150,18 @@ impl Keys {
         let stored = Stored::V1(record.clone());
         self.store.put(&named_key(&record.jti), &json(&named)?, until).await?;
         self.store.put(&record_key(&digest), &json(&stored)?, until).await?;
+        self.announce(News::Issued(entry.place.clone(), stored.into())).await?;
         if let Err(refused) = Index::of(&record.owner).add(&*self.store, &entry, cap, now).await {
             // Tidiness only; see above.
             let _ = self.store.delete(&record_key(&digest)).await;
+            let _ = self.store.delete(&named_key(&record.jti)).await;
+            let _ = self.announce(News::Revoked(vec![entry.place])).await;
             return Err(refused);
         }
         if !self.admit(digest, record.clone(), now) {
-            self.revoke(&Revoke::Key(record.jti)).await?;
+            self.revoke(&Revoke::Key(record.jti), Some(digest)).await?;
             return Err(InsertError::ParentGone);
         }
-        self.announce(entry.place, Some(stored)).await?;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use crate::fetch::Fetch;
 use crate::identity::Identity;
 use crate::index::InsertError;
 use crate::jwks::Jwks;
-use crate::key::{SecretDigest, TempKey, is_ours};
+use crate::key::{KeyDigest, SecretDigest, TempKey, is_ours};
 use crate::keys::{KeyRecord, Keys, NotRevoked, Parent, Revoke, Task};
 use crate::limits::Addresses;
 use crate::policy::Policies;
@@ -209,15 +209,16 @@ impl KeyServer {
         let conclude = |trail: Trail, revoked: &Result<usize, StoreError>| {
             trail.finish(revocation(revoked.as_ref().ok().copied()));
         };
-        Ok(self.revoke_as(Actor::System, which, trail, conclude).await?)
+        Ok(self.revoke_as(Actor::System, (which, None), trail, conclude).await?)
     }
 
-    /// Revokes, notes in the trail whose keys and how many, and concludes it. In a task of its own, so
+    /// Revokes; the key that is meant may be known by its digest. Notes in the trail whose keys and how many, and
+    /// concludes it. In a task of its own, so
     /// that a caller who hangs up does not leave a key half revoked.
     pub(crate) async fn revoke_as(
         &self,
         actor: Actor,
-        which: Revoke,
+        (which, known): (Revoke, Option<KeyDigest>),
         mut trail: Trail,
         conclude: fn(Trail, &Result<usize, StoreError>),
     ) -> Result<usize, StoreError> {
@@ -229,7 +230,7 @@ impl KeyServer {
         }
         let keys = self.0.keys.clone();
         let revoking = async move {
-            let revoked = keys.revoke(&which).await;
+            let revoked = keys.revoke(&which, known).await;
             trail.event().target.revoked = revoked.as_ref().ok().copied();
             conclude(trail, &revoked);
             revoked
@@ -289,8 +290,9 @@ impl KeyServer {
         now: SystemTime,
     ) -> Result<(), InsertError> {
         let keys = &self.0.keys;
-        keys.insert(key.digest(keys.pepper()), record.clone(), self.0.cap, now).await?;
-        self.still_given(&record).await
+        let digest = key.digest(keys.pepper());
+        keys.insert(digest, record.clone(), self.0.cap, now).await?;
+        self.still_given(digest, &record).await
     }
 
     pub(crate) fn now(&self) -> SystemTime {

@@ -126,7 +126,7 @@ async fn revoke(
     let revoked = match jti.and_then(|Path(jti)| uuid::Uuid::try_parse(&jti).ok()) {
         Some(jti) => {
             let which = Revoke::Key(KeyId(jti.to_string().into()));
-            server.revoke_as(Actor::Admin, which, trail, conclude).await
+            server.revoke_as(Actor::Admin, (which, None), trail, conclude).await
         }
         None => {
             conclude(trail, &Ok(0));

@@ -12,7 +12,6 @@ use super::body::BadBody;
 use super::call;
 use super::parameters::{Known, Parameters};
 use super::reply::{Problem, Refused, not_to_be_stored};
-use crate::keys::Revoke;
 use crate::server::{KeyServer, revocation};
 
 pub(super) const ROUTE: &str = "/oauth/revoke";
@@ -64,8 +63,8 @@ pub(super) async fn revoke(State(server): State<KeyServer>, request: Request) ->
         Err(bad) => return call::refuse(trail, &Refused::Body(bad), Outcome::Refused(bad.reason())),
     };
     match server.presented(&token).await {
-        Ok(Ok((holder, jti))) => {
-            let revoked = server.revoke_as(holder, Revoke::Key(jti), trail, conclude).await;
+        Ok(Ok((holder, which, digest))) => {
+            let revoked = server.revoke_as(holder, (which, Some(digest)), trail, conclude).await;
             answer(&revoked)
         }
         Ok(Err(reason)) => {

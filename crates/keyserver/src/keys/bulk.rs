@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::ending::Ends;
 use super::{Keys, Meant, issued_at};
-use crate::index::unix;
+use crate::index::{Index, unix};
 use crate::policy::Holds;
 
 /// How many owners' keys are taken back at the same time, so that a store which gathers writes can.
@@ -65,7 +65,7 @@ impl Keys {
             }
             let keys = self.clone();
             ending.spawn(async move {
-                let mut alive = keys.end(&owner, ends.clone(), false, now).await?;
+                let mut alive = keys.end(&Index::of(&owner), ends.clone(), false, now).await?;
                 alive.extend(ends.keys());
                 Ok(alive.len())
             });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use portunus_auth_core::{KeyId, Principal, PrincipalId, Via};
@@ -25,19 +26,25 @@ pub enum Revoke {
 /// Keys, and when each would have ended, in seconds since 1970.
 pub(super) type Ends = BTreeMap<KeyDigest, u64>;
 
+/// Keys that were held, and their holders.
+type Held = Vec<(KeyDigest, Arc<Principal>)>;
+
 impl Keys {
-    /// Revokes. When this returns, the keys and their descendants are gone from the store, do not work here
-    /// any more, and the other servers are told. The number of keys that were alive, here or in the store,
-    /// until now.
+    /// Revokes; the key that is meant may be known by its digest. When this returns, the keys and their
+    /// descendants are gone from the store, do not work here any more, and the other servers are told. The
+    /// number of keys that were alive, here or in the store, until now.
     ///
     /// What memory knows stops to work first, so that no failure of the store, and no delay, leaves it
     /// working here.
-    pub(crate) async fn revoke(&self, which: &Revoke) -> Result<usize, StoreError> {
+    pub(crate) async fn revoke(&self, which: &Revoke, known: Option<KeyDigest>) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let held = self.hold_back(now, |key| match which {
-            Revoke::Key(jti) => matches!(key.via(), Via::Key(its) if its == jti),
-            Revoke::Owner(owner) => key.id() == owner,
-        });
+        let held = match known {
+            Some(digest) => self.hold_back_one(digest, now),
+            None => self.hold_back(now, |key| match which {
+                Revoke::Key(jti) => matches!(key.via(), Via::Key(its) if its == jti),
+                Revoke::Owner(owner) => key.id() == owner,
+            }),
+        };
         let mut ends: Ends =
             held.iter().map(|(digest, key)| (*digest, unix(key.grant().expires_at))).collect();
         let owner = match (which, held.first()) {
@@ -52,22 +59,24 @@ impl Keys {
         };
         let mut alive: BTreeSet<KeyDigest> = held.iter().map(|(digest, _)| *digest).collect();
         let everything = matches!(which, Revoke::Owner(_));
-        alive.extend(self.end(&owner, ends, everything, now).await?);
+        alive.extend(self.end(&Index::of(&owner), ends, everything, now).await?);
         Ok(alive.len())
     }
 
     /// The live keys in memory that are meant, and their descendants; they do not work any more. Looks at
-    /// every key, which a revocation can afford.
-    pub(super) fn hold_back(
-        &self,
-        now: SystemTime,
-        is_meant: impl Fn(&Principal) -> bool,
-    ) -> Vec<(KeyDigest, Arc<Principal>)> {
-        let is_live = |key: &Principal| key.grant().expires_at > now;
-        let mut held = self.slots.filter(|_, slot| match slot {
-            Slot::Live { key, .. } if is_live(key) && is_meant(key) => Some(key.clone()),
-            _ => None,
-        });
+    /// every key, which an administrator can afford.
+    pub(super) fn hold_back(&self, now: SystemTime, is_meant: impl Fn(&Principal) -> bool) -> Held {
+        let meant = self.slots.filter(|_, slot| slot.live(now).filter(|key| is_meant(key)).cloned());
+        self.hold_back_these(meant, now)
+    }
+
+    /// The live key of this digest, and its descendants.
+    fn hold_back_one(&self, digest: KeyDigest, now: SystemTime) -> Held {
+        let key = self.slots.get(&digest.0, |slot| slot.live(now).cloned()).flatten();
+        self.hold_back_these(key.map(|key| (digest.0, key)).into_iter().collect(), now)
+    }
+
+    fn hold_back_these(&self, mut held: Vec<([u8; 32], Arc<Principal>)>, now: SystemTime) -> Held {
         let end = |held: &[([u8; 32], Arc<Principal>)]| {
             held.iter().for_each(|(digest, key)| {
                 self.slots.set(*digest, Slot::Revoked, key.grant().expires_at, now);
@@ -75,13 +84,10 @@ impl Keys {
         };
         end(&held);
         let meant: BTreeSet<[u8; 32]> = held.iter().map(|(digest, _)| *digest).collect();
-        if !meant.is_empty() {
-            let descendants = self.slots.filter(|_, slot| match slot {
-                Slot::Live { key, ancestors } => {
-                    let is_doomed = ancestors.iter().any(|digest| meant.contains(&digest.0));
-                    (is_live(key) && is_doomed).then(|| key.clone())
-                }
-                Slot::Revoked => None,
+        if !meant.is_empty() && self.has_families.load(Ordering::SeqCst) {
+            let descendants = self.slots.filter(|_, slot| {
+                let is_doomed = slot.ancestors().iter().any(|digest| meant.contains(&digest.0));
+                slot.live(now).filter(|_| is_doomed).cloned()
             });
             end(&descendants);
             held.extend(descendants);
@@ -93,39 +99,53 @@ impl Keys {
     ///
     /// The index decides: once it says that a key is ending, nothing can be added below it, and it names all
     /// that was. It forgets them last: while it names them, the revocation has not come to its end, and
-    /// whoever repeats it after an error finds them. So that the keys that were meant can be found as well,
-    /// their descendants go before them.
+    /// whoever repeats it after an error, or starts after a crash, finds them. So that the keys that were
+    /// meant can be found as well, their descendants are deleted before them.
     ///
-    /// A server that starts in the meantime may have read a record after the first announcement and before
-    /// it was deleted; it hears the second.
+    /// All are announced before anything else can fail, those that were meant first. A server that starts in
+    /// the meantime may have read a record after that and before it was deleted; it hears the second
+    /// announcement.
     pub(super) async fn end(
         &self,
-        owner: &PrincipalId,
+        index: &Index,
         mut ends: Ends,
         everything: bool,
         now: SystemTime,
     ) -> Result<BTreeSet<KeyDigest>, StoreError> {
         self.mark_revoked(&ends, now);
-        let index = Index::of(owner);
         let is_meant = |digest: &KeyDigest| everything || ends.contains_key(digest);
         let mut doomed = index.doom(&*self.store, is_meant, now).await?;
-        doomed.sort_by_key(|entry| std::cmp::Reverse(entry.ancestors.len()));
+        doomed.sort_by_key(|entry| entry.ancestors.len());
         let indexed: BTreeSet<KeyDigest> = doomed.iter().map(|entry| entry.place.digest).collect();
-        let mut alive = indexed.clone();
         let strays = ends.iter().filter(|(digest, _)| !indexed.contains(digest));
         let strays = strays.map(|(digest, until)| Place { digest: *digest, until: *until });
-        let in_order: Vec<Place> = strays.chain(doomed.into_iter().map(|entry| entry.place)).collect();
-        ends.extend(in_order.iter().map(|place| (place.digest, place.until)));
+        let mut places: Vec<Place> = doomed.into_iter().map(|entry| entry.place).collect();
+        places.extend(strays.collect::<Vec<_>>());
+        ends.extend(places.iter().map(|place| (place.digest, place.until)));
         self.mark_revoked(&ends, now);
-        for place in &in_order {
-            self.announce(place.clone(), None).await?;
+        self.announce_revoked(&places).await?;
+        let mut alive = indexed;
+        let mut was_stored = false;
+        for place in places.iter().rev() {
             if self.store.delete(&record_key(&place.digest)).await? {
                 alive.insert(place.digest);
-                self.announce(place.clone(), None).await?;
+                was_stored = true;
             }
+        }
+        if was_stored {
+            self.announce_revoked(&places).await?;
         }
         index.remove(&*self.store, &ends, now).await?;
         Ok(alive)
+    }
+
+    /// Brings revocations to their end that a server left in the middle.
+    pub(super) async fn finish_revocations(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for (index, ends) in Index::ending(&*self.store, now).await? {
+            self.end(&index, ends, false, now).await?;
+        }
+        Ok(())
     }
 
     fn mark_revoked(&self, ends: &Ends, now: SystemTime) {

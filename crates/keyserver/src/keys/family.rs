@@ -2,6 +2,7 @@
 //! whoever revokes its parent swap the same entry, so one of them sees the other.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use portunus_auth_core::{AuthError, BearerToken, KeyId, Principal};
@@ -43,15 +44,21 @@ impl Keys {
         now: SystemTime,
     ) -> Result<Result<Parent, AuthError>, StoreError> {
         let Some(digest) = self.pepper.digest(token) else { return Ok(Err(AuthError::Malformed)) };
-        let missing = match self.find(token, now) {
-            Ok(_) => AuthError::Revoked,
-            Err(AuthError::Unknown) => AuthError::Unknown,
+        let (missing, held) = match self.find(token, now) {
+            Ok(key) => (AuthError::Revoked, Some(key.grant().expires_at)),
+            Err(AuthError::Unknown) => (AuthError::Unknown, None),
             Err(refused) => return Ok(Err(refused)),
         };
         Ok(match self.record(&digest).await? {
             Some(record) if record.until() <= now => Err(AuthError::Expired),
             Some(record) => Ok(Parent { record, digest }),
-            None => Err(missing),
+            None => {
+                // Revoked elsewhere, and not heard of here until now.
+                if let Some(until) = held {
+                    self.slots.set(digest.0, Slot::Revoked, until, now);
+                }
+                Err(missing)
+            }
         })
     }
 
@@ -62,6 +69,9 @@ impl Keys {
     /// first and looks for its descendants second: one of them sees the other.
     pub(super) fn admit(&self, digest: KeyDigest, record: KeyRecord, now: SystemTime) -> bool {
         let (until, ancestors) = (record.until(), record.ancestors.clone());
+        if !ancestors.is_empty() {
+            self.has_families.store(true, Ordering::SeqCst);
+        }
         self.slots.set_if_absent(digest.0, record.slot(), until, now);
         if ancestors.iter().any(|ancestor| self.is_revoked(ancestor)) {
             self.slots.set(digest.0, Slot::Revoked, until, now);

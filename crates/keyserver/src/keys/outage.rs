@@ -3,24 +3,24 @@
 //! Memory knows every key and revocation that was announced. While the store is away, it may miss some; so it
 //! is believed for a bounded time only. Within it, what it does not know it cannot tell about.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::AuthError;
 
 use super::Keys;
+use super::sync::in_time;
 
 /// A name that nothing is stored under. That there is nothing is an answer.
 const PROBE: &str = "ks/probe";
 
-/// How long the store may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Since when the store has not answered.
+/// Since when memory may not be in step with the store.
 #[derive(Debug)]
 pub(super) struct Outage {
     /// In milliseconds since 1970; [`NEVER`] while it answers.
     since: AtomicU64,
+    /// Whether announcements cannot be heard.
+    is_deaf: AtomicBool,
     bearable: Duration,
 }
 
@@ -28,26 +28,40 @@ const NEVER: u64 = u64::MAX;
 
 impl Outage {
     pub(super) fn bearable_for(bearable: Duration) -> Self {
-        Self { since: AtomicU64::new(NEVER), bearable }
+        Self { since: AtomicU64::new(NEVER), is_deaf: AtomicBool::new(false), bearable }
     }
 
-    fn begins(&self, now: SystemTime) {
+    pub(super) fn begins(&self, now: SystemTime) {
         // Only the first failure of many in a row counts.
         let _ = self.since.compare_exchange(NEVER, millis(now), Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    fn ends(&self) {
-        self.since.store(NEVER, Ordering::SeqCst);
+    /// Memory is in step. It will not stay so while nothing is heard.
+    pub(super) fn ends(&self) {
+        if !self.is_deaf.load(Ordering::SeqCst) {
+            self.since.store(NEVER, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn deafens(&self, now: SystemTime) {
+        self.is_deaf.store(true, Ordering::SeqCst);
+        self.begins(now);
+    }
+
+    pub(super) fn hears(&self) {
+        self.is_deaf.store(false, Ordering::SeqCst);
     }
 
     fn is_on(&self) -> bool {
         self.since.load(Ordering::SeqCst) != NEVER
     }
 
-    /// Whether memory has not been in step with the store for too long.
+    /// Whether memory has not been in step with the store for too long. Before the outage began, by a clock that
+    /// went back, nobody knows how long it is.
     fn is_unbearable(&self, now: SystemTime) -> bool {
         let since = self.since.load(Ordering::SeqCst);
-        since != NEVER && u128::from(millis(now).saturating_sub(since)) > self.bearable.as_millis()
+        let is_too_long = |lasts: u64| u128::from(lasts) > self.bearable.as_millis();
+        since != NEVER && millis(now).checked_sub(since).is_none_or(is_too_long)
     }
 
     /// What is said of a key, given what memory says. Its bad news are good.
@@ -71,8 +85,7 @@ impl Keys {
     /// again.
     pub(crate) async fn watch_store(&self) -> bool {
         let began = self.clock.now();
-        let is_there = matches!(tokio::time::timeout(PATIENCE, self.store.get(PROBE)).await, Ok(Ok(_)));
-        if !is_there {
+        if in_time(self.store.get(PROBE)).await.is_err() {
             self.outage.begins(began);
         } else if self.outage.is_on() && self.read_all().await.is_ok() {
             self.outage.ends();

@@ -8,6 +8,7 @@ use portunus_store::StoreError;
 
 use super::{Keys, Slot};
 use crate::index::{Place, unix};
+use crate::key::KeyDigest;
 
 /// For how long other servers remember a key whose revocation is announced again; its own end is not known
 /// any more.
@@ -21,7 +22,7 @@ impl Keys {
     pub(crate) async fn presented(
         &self,
         token: &BearerToken,
-    ) -> Result<Result<Arc<Principal>, AuthError>, StoreError> {
+    ) -> Result<Result<(KeyDigest, Arc<Principal>), AuthError>, StoreError> {
         let now = self.clock.now();
         let Some(digest) = self.pepper.digest(token) else { return Ok(Err(AuthError::Malformed)) };
         let held = self.slots.get(&digest.0, |slot| match slot {
@@ -30,14 +31,14 @@ impl Keys {
         });
         if let Some(Some(key)) = held {
             let is_live = key.grant().expires_at > now;
-            return Ok(if is_live { Ok(key) } else { Err(AuthError::Expired) });
+            return Ok(if is_live { Ok((digest, key)) } else { Err(AuthError::Expired) });
         }
         match (self.record(&digest).await?, held) {
-            (Some(record), _) => Ok(Ok(record.principal())),
+            (Some(record), _) => Ok(Ok((digest, record.principal()))),
             (None, None) => Ok(Err(AuthError::Unknown)),
             (None, Some(_)) => {
                 let until = unix(now + REMEMBERED);
-                self.announce(Place { digest, until }, None).await?;
+                self.announce_revoked(&[Place { digest, until }]).await?;
                 Ok(Err(AuthError::Revoked))
             }
         }

@@ -22,14 +22,28 @@ const PAGE: usize = 500;
 /// How long a listener waits before it tries again to read all keys.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long the store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many keys one message names, at most.
+const NAMED_AT_ONCE: usize = 500;
+
 /// What is announced.
 #[derive(Serialize, Deserialize)]
 struct Message {
     /// The server that says so, which knows already.
     from: KeyId,
-    place: Place,
-    /// The new key. `None`: the key is revoked.
-    issued: Option<Stored>,
+    news: News,
+}
+
+/// What there is to know of keys.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum News {
+    /// A new one.
+    Issued(Place, Box<Stored>),
+    /// These are revoked.
+    Revoked(Vec<Place>),
 }
 
 /// Some of the stored keys.
@@ -55,17 +69,31 @@ impl Drop for Task {
     }
 }
 
+/// Hears what others announce, as long as the keys are there. A server that cannot listen does not know what
+/// was revoked: that is an outage.
 pub(super) async fn listen(keys: Weak<Keys>, mut subscription: Subscription) {
-    while let Some(notice) = subscription.next().await {
+    loop {
+        let notice = subscription.next().await;
         let Some(keys) = keys.upgrade() else { return };
-        keys.hear(notice).await;
+        match notice {
+            Some(notice) => keys.hear(notice).await,
+            None => subscription = keys.subscribe_again().await,
+        }
     }
 }
 
 impl Keys {
-    pub(super) async fn announce(&self, place: Place, issued: Option<Stored>) -> Result<(), StoreError> {
-        let message = Message { from: self.me.clone(), place, issued };
+    pub(super) async fn announce(&self, news: News) -> Result<(), StoreError> {
+        let message = Message { from: self.me.clone(), news };
         self.store.publish(CHANNEL, &json(&message)?).await
+    }
+
+    /// Announces that these are revoked, in this order.
+    pub(super) async fn announce_revoked(&self, places: &[Place]) -> Result<(), StoreError> {
+        for some in places.chunks(NAMED_AT_ONCE) {
+            self.announce(News::Revoked(some.to_vec())).await?;
+        }
+        Ok(())
     }
 
     async fn hear(&self, notice: Notice) {
@@ -73,39 +101,65 @@ impl Keys {
             Notice::Message(message) => serde_json::from_slice::<Message>(message).ok(),
             Notice::Missed => None,
         };
-        let Some(Message { from, place, issued }) = message else { return self.read_all_at_last().await };
+        let Some(Message { from, news }) = message else { return self.catch_up().await };
         if from == self.me {
             return;
         }
         let now = self.clock.now();
-        match issued {
-            Some(Stored::V1(record)) => {
+        match news {
+            News::Issued(place, stored) => {
+                let Stored::V1(record) = *stored;
                 self.admit(place.digest, record, now);
             }
-            None => self.slots.set(place.digest.0, Slot::Revoked, instant(place.until), now),
+            News::Revoked(places) => {
+                for Place { digest, until } in places {
+                    self.slots.set(digest.0, Slot::Revoked, instant(until), now);
+                }
+            }
         }
     }
 
-    /// The stored keys after that place, as many as one scan gives.
+    async fn subscribe_again(&self) -> Subscription {
+        self.outage.deafens(self.clock.now());
+        loop {
+            match self.store.subscribe(CHANNEL).await {
+                Ok(subscription) => {
+                    self.outage.hears();
+                    self.catch_up().await;
+                    return subscription;
+                }
+                Err(error) => tracing::warn!(%error, "revocations cannot be heard; trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// The stored keys after that place, as many as one scan gives. One that cannot be read is no key here.
     pub(crate) async fn stored(&self, after: Option<&str>) -> Result<Page, StoreError> {
         let prefix = record_key_prefix();
         let entries = self.store.scan(prefix, after, PAGE).await?;
         let next = entries.last().filter(|_| entries.len() == PAGE).map(|(key, _)| key.clone());
         let read = |(key, value): (String, Vec<u8>)| {
-            let record = Stored::read(&value)?;
             let digest = key.strip_prefix(prefix).unwrap_or_default().to_owned();
-            let digest = KeyDigest::try_from(digest).map_err(|bad| StoreError::Corrupt(bad.into()))?;
-            Ok((digest, record))
+            match (KeyDigest::try_from(digest), Stored::read(&value)) {
+                (Ok(digest), Ok(record)) => Some((digest, record)),
+                _ => {
+                    tracing::error!(entry = key, "a stored key cannot be read; it does not work here");
+                    None
+                }
+            }
         };
-        Ok(Page { records: entries.into_iter().map(read).collect::<Result<_, StoreError>>()?, next })
+        Ok(Page { records: entries.into_iter().filter_map(read).collect(), next })
     }
 
-    /// Reads all keys, as often as it takes.
-    async fn read_all_at_last(&self) {
+    /// Reads all keys, as often as it takes. Until then it may be missing what was revoked.
+    async fn catch_up(&self) {
+        self.outage.begins(self.clock.now());
         while let Err(error) = self.read_all().await {
             tracing::warn!(%error, "the keys could not be read; trying again");
             tokio::time::sleep(RETRY).await;
         }
+        self.outage.ends();
     }
 
     /// Brings memory in step with the store.
@@ -114,7 +168,7 @@ impl Keys {
         let mut stored = HashSet::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.stored(after.as_deref()).await?;
+            let page = in_time(self.stored(after.as_deref())).await?;
             for (digest, record) in page.records {
                 self.admit(digest, record, now);
                 stored.insert(digest.0);
@@ -130,10 +184,16 @@ impl Keys {
             _ => None,
         };
         for (digest, until) in self.slots.filter(missing) {
-            if self.store.get(&record_key(&KeyDigest(digest))).await?.is_none() {
+            if in_time(self.store.get(&record_key(&KeyDigest(digest)))).await?.is_none() {
                 self.slots.set(digest, Slot::Revoked, until, now);
             }
         }
         Ok(())
     }
+}
+
+/// An answer of the store, unless it takes too long.
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |late: tokio::time::error::Elapsed| Err(StoreError::Unavailable(late.into()));
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(late)
 }

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use super::inspect::no_key;
 use super::{KeyServer, Peer, RevokeError, revocation};
 use crate::config::IssuerConfig;
+use crate::key::KeyDigest;
 use crate::keys::{KeyPage, Matched, Meant, NotRevoked, Revoke};
 use crate::policy::address;
 use crate::preset::EmailTrust;
@@ -131,7 +132,9 @@ impl KeyServer {
             trail.finish(revocation(revoked.as_ref().ok().copied()));
         };
         match self.presented(token).await {
-            Ok(Ok((holder, jti))) => Ok(self.revoke_as(holder, Revoke::Key(jti), trail, conclude).await? > 0),
+            Ok(Ok((holder, which, digest))) => {
+                Ok(self.revoke_as(holder, (which, Some(digest)), trail, conclude).await? > 0)
+            }
             Ok(Err(reason)) => {
                 trail.finish(Outcome::Refused(reason));
                 Ok(false)
@@ -147,10 +150,10 @@ impl KeyServer {
     pub(crate) async fn presented(
         &self,
         token: &BearerToken,
-    ) -> Result<Result<(Actor, KeyId), Reason>, StoreError> {
+    ) -> Result<Result<(Actor, Revoke, KeyDigest), Reason>, StoreError> {
         let presented = self.0.keys.presented(token).await?;
-        Ok(presented.map_err(|error| no_key(&error)).and_then(|key| match key.via() {
-            Via::Key(jti) => Ok((Actor::Principal(key.clone()), jti.clone())),
+        Ok(presented.map_err(|error| no_key(&error)).and_then(|(digest, key)| match key.via() {
+            Via::Key(jti) => Ok((Actor::Principal(key.clone()), Revoke::Key(jti.clone()), digest)),
             _ => Err(Reason::UnknownCredential),
         }))
     }

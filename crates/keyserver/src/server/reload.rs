@@ -10,6 +10,7 @@ use tracing::Instrument;
 use super::{KeyServer, Peer, revocation};
 use crate::config::PolicyConfig;
 use crate::index::InsertError;
+use crate::key::KeyDigest;
 use crate::keys::{KeyRecord, Revoke};
 use crate::policy::Policies;
 
@@ -71,7 +72,7 @@ impl KeyServer {
             for (digest, record) in &page.records {
                 // With an earlier one, those that descend from it ended too.
                 if !self.gives(record) && !self.0.keys.is_revoked(digest) {
-                    revoked += self.revoke_not_granted(record).await?;
+                    revoked += self.revoke_not_granted(*digest, record).await?;
                 }
             }
             match page.next {
@@ -83,11 +84,11 @@ impl KeyServer {
 
     /// A key is inserted before this is asked, and policies are swapped before all keys are looked at: so
     /// whatever the order, a key that was decided on by earlier policies is looked at by the later ones.
-    pub(super) async fn still_given(&self, record: &KeyRecord) -> Result<(), InsertError> {
+    pub(super) async fn still_given(&self, digest: KeyDigest, record: &KeyRecord) -> Result<(), InsertError> {
         if self.gives(record) {
             return Ok(());
         }
-        self.0.keys.revoke(&Revoke::Key(record.jti.clone())).await?;
+        self.0.keys.revoke(&Revoke::Key(record.jti.clone()), Some(digest)).await?;
         Err(InsertError::NotGranted)
     }
 
@@ -96,12 +97,13 @@ impl KeyServer {
         self.0.policies.load().still_give(owner, grant, evidence.as_deref(), self.now())
     }
 
-    async fn revoke_not_granted(&self, record: &KeyRecord) -> Result<usize, ReloadError> {
+    async fn revoke_not_granted(&self, digest: KeyDigest, record: &KeyRecord) -> Result<usize, ReloadError> {
         let mut trail = self.trail(EventKind::TokenRevoked, Peer::default())?;
         trail.event().target.policy = Some(record.policy.clone());
         let conclude = |trail: Trail, revoked: &Result<usize, StoreError>| {
             trail.finish(revocation(revoked.as_ref().ok().copied()));
         };
-        Ok(self.revoke_as(Actor::System, Revoke::Key(record.jti.clone()), trail, conclude).await?)
+        let which = (Revoke::Key(record.jti.clone()), Some(digest));
+        Ok(self.revoke_as(Actor::System, which, trail, conclude).await?)
     }
 }

@@ -109,3 +109,48 @@ async fn the_server_watches_by_itself() {
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(eventually(|| world.server.find(&key.access_token).is_ok()).await);
 }
+
+#[tokio::test]
+async fn a_clock_that_goes_back_does_not_make_an_outage_bearable_for_longer() {
+    let world = patient().await;
+    let key = world.key("alice").await;
+    world.store.set_off(true);
+    world.server.watch_store().await;
+    world.clock.jump_to(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(crate::support::NOW - 1));
+    assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Unavailable(_))));
+}
+
+/// A record of a later version is no key here, and keeps nobody from hearing of others.
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_no_key_and_hides_no_other() {
+    let world = patient().await;
+    let (key, revoked) = (world.key("alice").await, world.key("alice").await);
+    let until = Some(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(crate::support::NOW + 3600));
+    let name = format!("ks/key/{}", "0".repeat(64));
+    world.store.put(&name, br#"{"v":"99"}"#, until).await.unwrap();
+    let started = world.another(ENGINEERS).await;
+    assert!(started.find(&key.access_token).is_ok());
+    // Nor does an announcement that cannot be read.
+    world.store.publish("ks/keys", b"{}").await.unwrap();
+    world.server.revoke(Revoke::Key(revoked.key_id.clone())).await.unwrap();
+    assert!(eventually(|| started.find(&revoked.access_token).is_err()).await);
+    assert!(started.watch_store().await && started.find(&key.access_token).is_ok());
+}
+
+/// A server that hears nothing and cannot read what it missed does not believe its memory for ever.
+#[tokio::test]
+async fn a_server_that_cannot_catch_up_is_in_an_outage() {
+    let world = patient().await;
+    let key = world.key("alice").await;
+    tokio::time::pause();
+    world.store.set_scans_off(true);
+    world.store.publish("ks/keys", b"{}").await.unwrap();
+    let unknown = world.key_text();
+    assert!(eventually(|| matches!(world.server.find(&unknown), Err(AuthError::Unavailable(_)))).await);
+    world.pass(601);
+    assert!(!world.server.watch_store().await);
+    assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Unavailable(_))));
+    world.store.set_scans_off(false);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(eventually(|| world.server.find(&key.access_token).is_ok()).await);
+}

@@ -307,6 +307,7 @@ pub(crate) struct Switch {
     store: Arc<dyn Store>,
     off: AtomicBool,
     mute: AtomicBool,
+    scans_off: AtomicBool,
     /// How many operations succeed before it is off.
     left: AtomicUsize,
     asked: AtomicUsize,
@@ -317,9 +318,10 @@ pub(crate) struct Switch {
 impl Switch {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let (off, mute, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+        let scans_off = AtomicBool::new(false);
         let (left, held, late) =
             (AtomicUsize::new(usize::MAX), watch::Sender::default(), watch::Sender::default());
-        Self { store, off, mute, left, asked, held, late }
+        Self { store, off, mute, scans_off, left, asked, held, late }
     }
 
     /// Does what it is asked in this operation from now on, but does not answer until [`Switch::answer`].
@@ -353,6 +355,11 @@ impl Switch {
     /// Announces nothing any more, though it says so.
     pub(crate) fn set_mute(&self, mute: bool) {
         self.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Scans nothing, while it does all else.
+    pub(crate) fn set_scans_off(&self, off: bool) {
+        self.scans_off.store(off, Ordering::SeqCst);
     }
 
     pub(crate) fn set_off(&self, off: bool) {
@@ -422,7 +429,11 @@ impl Store for Switch {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.on().await?.scan(prefix, after, limit).await
+        let store = self.on().await?;
+        if self.scans_off.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("scans are off".into()));
+        }
+        store.scan(prefix, after, limit).await
     }
 
     async fn reserve(
