@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 
 use crate::answer::{self, Answer};
 use crate::body::{End, Frames};
@@ -22,6 +22,8 @@ pub enum Fault {
         /// Sent as `Retry-After`, in whole seconds.
         retry_after: Option<Duration>,
     },
+    /// Answers 307 with that `Location`, which a client that holds a secret must not follow.
+    Redirect(String),
     /// Never answers; ends when the client gives up or the mock is dropped.
     Hang,
     /// Answers 200 with JSON that ends in the middle.
@@ -43,6 +45,13 @@ impl Fault {
                 let mut answer = answer::text(status, "text/plain", "scripted fault");
                 if let Some(after) = retry_after {
                     answer.headers_mut().insert(RETRY_AFTER, after.as_secs().into());
+                }
+                answer
+            }
+            Self::Redirect(to) => {
+                let mut answer = answer::text(StatusCode::TEMPORARY_REDIRECT, "text/plain", "scripted fault");
+                if let Ok(to) = HeaderValue::try_from(to) {
+                    answer.headers_mut().insert(LOCATION, to);
                 }
                 answer
             }

@@ -36,6 +36,17 @@ impl Form {
         self.names().find(|name| self.repeats(name))
     }
 
+    /// Every value of that parameter.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.pairs().filter(move |(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
+    }
+
+    #[cfg(feature = "oauth")]
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().map(|(name, _)| &**name)
     }

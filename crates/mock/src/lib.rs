@@ -19,12 +19,16 @@ mod socket;
 
 pub use capture::{CAPACITY, Recorded};
 pub use cloud::{
-    CloudBuilder, ContainerRole, EntraApp, FederationRule, GitHubJob, GoogleAccount, GoogleCloud,
-    GoogleMetadata, GooglePool, GoogleUser, InstanceRole, ManagedIdentity, MockCloud, OpenAiMapping, StsRole,
+    AnthropicLogin, CloudBuilder, ContainerRole, EntraApp, FederationRule, GitHubJob, GoogleAccount,
+    GoogleCloud, GoogleMetadata, GooglePool, GoogleUser, InstanceRole, ManagedIdentity, MockCloud,
+    OpenAiMapping, StsRole,
 };
 pub use error::StartError;
 pub use fault::Fault;
 pub use fixture::Fixture;
 #[cfg(feature = "oauth")]
-pub use oauth::{Algorithm, DpopKey, DpopProof, IdpBuilder, Mint, MockIdp, OAuthConfig, TokenFault, User};
+pub use oauth::{
+    Algorithm, DevicePoll, DpopKey, DpopProof, GrantType, IdpBuilder, JOB_REQUEST_TOKEN, Mint, MockIdp,
+    OAuthClient, OAuthConfig, Preset, RefreshPolicy, TokenFault, UnknownUserCode, User,
+};
 pub use server::{MockServer, ServerBuilder};

@@ -22,12 +22,13 @@ impl<V> Secrets<V> {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
-}
 
-#[cfg(feature = "oauth")]
-impl<V> Secrets<V> {
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
         self.0.retain(|_, value| keep(value));
+    }
+
+    pub(crate) fn remove(&mut self, secret: &str) {
+        self.0.remove(secret);
     }
 }
 

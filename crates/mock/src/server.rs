@@ -13,9 +13,9 @@ use crate::host::{Bound, Host};
 use crate::llm::{Gate, Ids, Llm};
 
 #[cfg(feature = "oauth")]
-use crate::oauth::MockIdp;
+use crate::oauth::{IdpBuilder, MockIdp};
 #[cfg(feature = "oauth")]
-pub use crate::oauth::OAuthConfig;
+pub use crate::oauth::{OAuthConfig, UnknownUserCode};
 
 /// How large a request may be, unless the builder says otherwise: 32 MiB.
 const BODY_LIMIT: usize = 32 << 20;
@@ -31,7 +31,7 @@ pub struct ServerBuilder {
     port: u16,
     clock: Arc<dyn Clock>,
     #[cfg(feature = "oauth")]
-    oauth: Option<OAuthConfig>,
+    oauth: Option<IdpBuilder>,
     #[cfg(feature = "oauth")]
     oauth_port: u16,
 }
@@ -95,8 +95,16 @@ impl ServerBuilder {
     /// that it issues.
     #[cfg(feature = "oauth")]
     #[must_use]
-    pub fn with_oauth(mut self, client: OAuthConfig) -> Self {
-        self.oauth = Some(client);
+    pub fn with_oauth(self, client: OAuthConfig) -> Self {
+        self.with_idp(MockIdp::builder().client(client))
+    }
+
+    /// Starts that OAuth server on a port of its own, and admits the access tokens that its first issuer
+    /// issues. It has this server's clock.
+    #[cfg(feature = "oauth")]
+    #[must_use]
+    pub fn with_idp(mut self, idp: IdpBuilder) -> Self {
+        self.oauth = Some(idp);
         self
     }
 
@@ -153,10 +161,7 @@ impl ServerBuilder {
         let fixtures = fixtures.map(|(index, fixture)| fixture.checked(index)).collect::<Result<_, _>>()?;
         #[cfg(feature = "oauth")]
         let idp = match self.oauth {
-            Some(client) => {
-                let idp = MockIdp::builder().client(client).port(self.oauth_port);
-                Some(idp.clock(Arc::clone(&self.clock)).build()?)
-            }
+            Some(idp) => Some(idp.port(self.oauth_port).clock(Arc::clone(&self.clock)).build()?),
             None => None,
         };
         #[cfg(feature = "oauth")]
@@ -254,6 +259,15 @@ impl MockServer {
     #[expect(clippy::unused_async, reason = "the documented programs await it")]
     pub async fn oauth_client_credentials(&self) -> Option<(String, String)> {
         self.idp.as_ref().and_then(MockIdp::client_credentials)
+    }
+
+    /// The current user approves the device that shows that code, however it is written.
+    ///
+    /// # Errors
+    /// [`UnknownUserCode`] when no device flow waits with that code, or there is no OAuth server.
+    #[expect(clippy::unused_async, reason = "the documented programs await it")]
+    pub async fn approve_device_code(&self, user_code: &str) -> Result<(), UnknownUserCode> {
+        self.idp.as_ref().ok_or(UnknownUserCode)?.approve_device(user_code)
     }
 
     /// The OAuth server, to mint tokens or to disturb it.

@@ -1,6 +1,7 @@
 //! Cloud token services on one port: a cloud per file, a route per service.
 
 mod anthropic;
+mod anthropic_login;
 mod aws_metadata;
 mod azure_identity;
 mod entra;
@@ -27,6 +28,7 @@ use crate::fault::Fault;
 use crate::host::{Bound, Host};
 
 pub use anthropic::FederationRule;
+pub use anthropic_login::AnthropicLogin;
 pub use aws_metadata::{ContainerRole, InstanceRole};
 pub use azure_identity::ManagedIdentity;
 pub use entra::EntraApp;
@@ -50,6 +52,7 @@ pub struct CloudBuilder {
     instance: Option<InstanceRole>,
     identity: Option<ManagedIdentity>,
     federation_rules: Vec<FederationRule>,
+    anthropic_login: Option<AnthropicLogin>,
     openai: Vec<OpenAiMapping>,
     job: Option<GitHubJob>,
 }
@@ -66,6 +69,13 @@ impl CloudBuilder {
     #[must_use]
     pub fn federation_rule(mut self, rule: FederationRule) -> Self {
         self.federation_rules.push(rule);
+        self
+    }
+
+    /// Lets users of Anthropic sign in to a client.
+    #[must_use]
+    pub fn anthropic_login(mut self, login: AnthropicLogin) -> Self {
+        self.anthropic_login = Some(login);
         self
     }
 
@@ -160,6 +170,7 @@ impl CloudBuilder {
             served: azure_identity::Served::default(),
             assertions: entra_assertion::Seen::default(),
             federation_rules: self.federation_rules,
+            anthropic_login: self.anthropic_login,
             openai: self.openai,
             job: self.job,
             served_keys: aws_metadata::Served::default(),
@@ -189,6 +200,7 @@ struct Cloud {
     /// Those that clients of Entra have signed.
     assertions: entra_assertion::Seen,
     federation_rules: Vec<FederationRule>,
+    anthropic_login: Option<AnthropicLogin>,
     openai: Vec<OpenAiMapping>,
     job: Option<GitHubJob>,
     /// By the instance's metadata service.
@@ -206,6 +218,9 @@ impl Cloud {
             return answer;
         }
         if let Some(answer) = github::answer(self, request) {
+            return answer;
+        }
+        if let Some(answer) = anthropic_login::answer(self, request) {
             return answer;
         }
         let path: Vec<&str> = request.path().split('/').collect();
@@ -255,6 +270,7 @@ impl MockCloud {
             instance: None,
             identity: None,
             federation_rules: Vec::new(),
+            anthropic_login: None,
             openai: Vec::new(),
             job: None,
         }

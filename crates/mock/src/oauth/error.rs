@@ -4,7 +4,9 @@ use http::header::{CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
+use super::{Idp, github};
 use crate::answer::{self, Answer};
+use crate::capture::Recorded;
 
 #[derive(Debug)]
 pub(super) struct OAuthError {
@@ -12,11 +14,22 @@ pub(super) struct OAuthError {
     pub(super) description: &'static str,
     status: StatusCode,
     challenge: bool,
+    /// What the next DPoP proof has to contain (RFC 9449 §8).
+    nonce: Option<String>,
+    /// What GitHub calls it, and the interval that it tells with it, in seconds.
+    github: Option<(&'static str, Option<u64>)>,
 }
 
 impl OAuthError {
     pub(super) fn new(error: &'static str, description: &'static str) -> Self {
-        Self { error, description, status: StatusCode::BAD_REQUEST, challenge: false }
+        Self {
+            error,
+            description,
+            status: StatusCode::BAD_REQUEST,
+            challenge: false,
+            nonce: None,
+            github: None,
+        }
     }
 
     pub(super) fn grant(description: &'static str) -> Self {
@@ -25,8 +38,38 @@ impl OAuthError {
 
     /// A client that did not prove who it is; `basic`: in the `Authorization` header.
     pub(super) fn client(basic: bool) -> Self {
-        let error = Self::new("invalid_client", "the client is unknown, or its secret is wrong");
+        let error = Self::new("invalid_client", "the client is unknown, or did not prove who it is");
         Self { status: StatusCode::UNAUTHORIZED, challenge: basic, ..error }
+    }
+
+    pub(super) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(super) fn at_github(self, error: &'static str, interval: Option<u64>) -> Self {
+        Self { github: Some((error, interval)), ..self }
+    }
+
+    pub(super) fn nonce(self, nonce: String) -> Self {
+        Self { nonce: Some(nonce), ..self }
+    }
+
+    /// The error of a token endpoint, in the provider's own way.
+    pub(super) fn answer_for(&self, idp: &Idp, request: &Recorded) -> Answer {
+        if idp.settings.profile.metadata {
+            return self.answer();
+        }
+        // <https://docs.github.com/en/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors>
+        let (error, interval) = self.github.unwrap_or(match self.error {
+            "invalid_client" => ("incorrect_client_credentials", None),
+            "invalid_grant" => ("bad_verification_code", None),
+            other => (other, None),
+        });
+        let mut body = json!({"error": error, "error_description": self.description});
+        if let Some(seconds) = interval {
+            body["interval"] = seconds.into();
+        }
+        github::worded(request, self.status, body)
     }
 
     pub(super) fn answer(&self) -> Answer {
@@ -35,6 +78,9 @@ impl OAuthError {
         if self.challenge {
             let basic = HeaderValue::from_static(r#"Basic realm="portunus-mock""#);
             answer.headers_mut().insert(WWW_AUTHENTICATE, basic);
+        }
+        if let Some(nonce) = self.nonce.as_ref().and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+            answer.headers_mut().insert("dpop-nonce", nonce);
         }
         answer
     }

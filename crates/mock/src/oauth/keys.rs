@@ -93,8 +93,11 @@ impl Key {
 
 /// The published keys. The newest generation signs.
 pub(super) struct KeySet {
+    algorithms: &'static [Algorithm],
     generation: usize,
     keys: Vec<Key>,
+    /// What is published in place of the keys: those of before a rotation.
+    stale: Option<JwkSet>,
 }
 
 /// Which key a token's header is to name.
@@ -105,15 +108,15 @@ pub(super) enum Kid {
 }
 
 impl KeySet {
-    pub(super) fn new() -> Self {
-        let mut set = Self { generation: 0, keys: Vec::new() };
+    pub(super) fn new(algorithms: &'static [Algorithm]) -> Self {
+        let mut set = Self { algorithms, generation: 0, keys: Vec::new(), stale: None };
         set.publish();
         set
     }
 
     fn publish(&mut self) {
         let generation = self.generation;
-        self.keys.extend(Algorithm::ALL.map(|algorithm| Key::bundled(algorithm, generation)));
+        self.keys.extend(self.algorithms.iter().map(|algorithm| Key::bundled(*algorithm, generation)));
     }
 
     /// New keys sign from now on; the earlier ones stay published.
@@ -124,9 +127,20 @@ impl KeySet {
 
     /// Only the keys that sign stay published.
     pub(super) fn retire(&mut self) {
-        self.keys.drain(..self.keys.len() - Algorithm::ALL.len());
+        self.keys.drain(..self.keys.len() - self.algorithms.len());
     }
 
+    /// Publishes what is published now, whatever happens to the keys; or what there is again.
+    pub(super) fn hold(&mut self, stale: bool) {
+        self.stale = stale.then(|| self.published());
+    }
+
+    /// What is published.
+    pub(super) fn published(&self) -> JwkSet {
+        self.stale.clone().unwrap_or_else(|| self.jwks())
+    }
+
+    /// The public keys that there are.
     pub(super) fn jwks(&self) -> JwkSet {
         JwkSet { keys: self.keys.iter().map(|key| key.public.clone()).collect() }
     }
@@ -139,8 +153,9 @@ impl KeySet {
         claims: &Map<String, Value>,
     ) -> String {
         let newest = self.keys.iter().rev().find(|key| key.algorithm == algorithm);
-        let key = newest.expect("every algorithm has a key");
-        let mut header = Header::new(algorithm.jwt());
+        // A provider that does not sign that way has no such key, and signs as it does.
+        let key = newest.or(self.keys.last()).expect("there is always a key");
+        let mut header = Header::new(key.algorithm.jwt());
         header.typ = Some(typ.to_owned());
         header.kid = match kid {
             Kid::Right => Some(key.kid.clone()),

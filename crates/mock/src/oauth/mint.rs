@@ -1,13 +1,15 @@
 //! Tokens without a flow, right ones and wrong ones.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::Idp;
-use super::issued::Access;
 use super::keys::{Algorithm, Kid, unsigned};
+use super::ledger::Access;
+use super::preset::AccessForm;
+use super::user::User;
 
 /// What is wrong with a token that is otherwise right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Mint {
     issuer: Option<String>,
     fault: Option<TokenFault>,
     pub(super) userinfo: Map<String, Value>,
-    pub(super) grant: Option<u64>,
+    pub(super) family: Option<u64>,
 }
 
 impl Mint {
@@ -60,15 +62,23 @@ impl Mint {
             audiences: Vec::new(),
             claims: Map::new(),
             without: Vec::new(),
-            algorithm: idp.algorithm,
-            ttl: idp.token_ttl,
+            algorithm: idp.settings.algorithm,
+            ttl: idp.settings.token_ttl,
             issued_at: None,
             issuer: None,
             fault: None,
             userinfo: Map::new(),
-            grant: None,
+            family: None,
             idp,
         }
+    }
+
+    /// The ID token of a user, with every scope.
+    pub(super) fn of_user(idp: Arc<Idp>, user: &User) -> Self {
+        let scopes = ["openid", "profile", "email", "groups"].map(str::to_owned);
+        let subject = super::claims::subject(&idp, &idp.clients.own_id(), user);
+        let claims = super::claims::of_id_token(&idp, user, &scopes);
+        Self::new(idp, subject).claims(claims)
     }
 
     /// An audience; called twice, the token has two.
@@ -131,34 +141,44 @@ impl Mint {
 
     /// An ID token (OIDC Core §2).
     pub fn id_token(self) -> String {
-        let audience = self.idp.clients.first().map_or(&self.idp.audience, |client| &client.id).clone();
-        let (mut claims, issued_at, _) = self.common(audience);
+        let (mut claims, issued_at, _) = self.common(self.idp.clients.own_id());
         claims.insert("auth_time".to_owned(), seconds(issued_at).into());
         claims.insert("jti".to_owned(), self.jti(issued_at).into());
         self.sign("JWT", self.finished(claims))
     }
 
-    /// An access token (RFC 9068), which the identity provider and its LLM server honour.
+    /// An access token, which the identity provider and its LLM server honour: a JWT (RFC 9068) or, where
+    /// the provider issues such, text that says nothing.
     pub fn access_token(self) -> String {
-        let client = self.idp.clients.first().map(|client| client.id.clone()).unwrap_or_default();
-        let (mut claims, issued_at, expires_at) = self.common(self.idp.audience.clone());
+        let (mut claims, issued_at, expires_at) = self.common(self.idp.settings.audience.clone());
         claims.insert("jti".to_owned(), self.jti(issued_at).into());
-        claims.insert("client_id".to_owned(), client.into());
+        claims.insert("client_id".to_owned(), self.idp.clients.own_id().into());
         claims.insert("scope".to_owned(), "openid".into());
         let claims = self.finished(claims);
-        let scope = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
-        let access = Access {
-            subject: self.subject.clone(),
-            scopes: scope.split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect(),
-            claims: self.userinfo.clone(),
-            expires_at,
-            grant: self.grant,
+        let token = match self.opaque_prefix() {
+            Some(prefix) => format!("{prefix}{}", self.idp.issued.new_family()),
+            None => self.sign("at+jwt", claims.clone()),
         };
-        let token = self.sign("at+jwt", claims);
         if matches!(self.fault, None | Some(TokenFault::Expired)) {
+            let access = Access {
+                subject: self.subject.clone(),
+                claims,
+                userinfo: self.userinfo.clone(),
+                expires_at,
+                family: self.family,
+            };
             self.idp.issued.add(&token, access, self.idp.now());
         }
         token
+    }
+
+    /// What an access token begins with that is not a JWT.
+    fn opaque_prefix(&self) -> Option<&'static str> {
+        match self.idp.settings.profile.access {
+            AccessForm::Opaque(prefix) => Some(prefix),
+            AccessForm::JwtForAudience if self.audiences.is_empty() => Some("opaque-mock-"),
+            _ => self.idp.settings.opaque.then_some("opaque-mock-"),
+        }
     }
 
     /// A name that no other token has, also not one of an earlier run, so that whoever remembers spent
@@ -177,7 +197,7 @@ impl Mint {
         };
         let issuer = match self.fault {
             Some(TokenFault::WrongIssuer) => "https://wrong-issuer.example",
-            _ => self.issuer.as_deref().unwrap_or(&self.idp.issuer),
+            _ => self.issuer.as_deref().unwrap_or(self.idp.issuer()),
         };
         let audience = match (&*self.audiences, self.fault) {
             (_, Some(TokenFault::WrongAudience)) => json!("wrong-audience"),
@@ -210,8 +230,7 @@ impl Mint {
             Some(TokenFault::NoKid) => Kid::None,
             _ => Kid::Right,
         };
-        let keys = self.idp.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = keys.sign(self.algorithm, typ, &kid, &claims);
+        let token = self.idp.keys().sign(self.algorithm, typ, &kid, &claims);
         if self.fault == Some(TokenFault::BadSignature) { with_bad_signature(&token) } else { token }
     }
 }

@@ -43,6 +43,10 @@ impl User {
         self
     }
 
+    pub(super) fn get(&self, claim: &str) -> Option<&Value> {
+        self.claims.get(claim)
+    }
+
     pub(super) fn claims(&self, scopes: &[String]) -> Map<String, Value> {
         let granted = |scope: &str| scopes.iter().any(|granted| granted == scope);
         let told = |name: &str| {

@@ -240,6 +240,7 @@ async fn any_other_error_goes_back_with_state_and_issuer() {
         ("request", "x", "request_not_supported"),
         ("request_uri", "x", "request_uri_not_supported"),
         ("prompt", "none", "login_required"),
+        ("scope", " ", "invalid_scope"),
     ];
     for (name, value, error) in cases {
         let (to, query) = sent(&idp, &with(asking(), name, value)).await.unwrap();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod anthropic_login;
 mod auth;
 mod aws;
 mod capture;
@@ -17,6 +18,8 @@ mod google;
 mod idp;
 mod lifecycle;
 mod llm;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod streams;
 mod support;
 #[cfg(feature = "oauth")]

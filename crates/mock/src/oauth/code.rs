@@ -5,102 +5,96 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use url::Url;
 
+use super::Idp;
+use super::consent::Consent;
 use super::error::OAuthError;
-use super::issued::IssuedTokens;
-use super::user::User;
 use crate::form::Form;
 use crate::secrets::Secrets;
 
 /// How long a code can be redeemed.
 const CODE_TTL: Duration = Duration::from_secs(60);
 /// After so many new codes the expired ones are forgotten.
-const SWEEP_EVERY: u64 = 1_024;
+const SWEEP_EVERY: usize = 1_024;
 
 /// What a code stands for.
 #[derive(Clone, Debug)]
 pub(super) struct Code {
-    pub(super) client_id: String,
-    pub(super) redirect_uri: String,
-    pub(super) challenge: String,
-    pub(super) scopes: Vec<String>,
+    pub(super) consent: Consent,
+    pub(super) redirect_uri: Option<String>,
+    pub(super) challenge: Option<String>,
     pub(super) nonce: Option<String>,
-    pub(super) resource: Option<String>,
-    pub(super) user: User,
-    pub(super) authenticated_at: SystemTime,
+    /// The thumbprint of the key that its tokens are to be bound to (RFC 9449 §10).
+    pub(super) key: Option<String>,
+    pub(super) issued_at: SystemTime,
 }
 
 impl Code {
     fn expires_at(&self) -> SystemTime {
-        self.authenticated_at + CODE_TTL
+        self.issued_at + CODE_TTL
     }
 }
 
 /// All codes.
 #[derive(Debug, Default)]
-pub(super) struct Grants(Mutex<Held>);
-
-#[derive(Debug, Default)]
-struct Held {
-    last: u64,
-    codes: Secrets<Entry>,
-}
+pub(super) struct Codes(Mutex<Secrets<Entry>>);
 
 #[derive(Debug)]
 struct Entry {
-    number: u64,
     code: Code,
     spent: bool,
 }
 
-impl Grants {
+impl Codes {
     pub(super) fn add(&self, code: Code) -> String {
-        let mut held = self.lock();
-        held.last += 1;
-        let number = held.last;
-        if number.is_multiple_of(SWEEP_EVERY) {
-            let now = code.authenticated_at;
-            held.codes.retain(|entry| now < entry.code.expires_at());
+        let mut codes = self.lock();
+        if codes.len() % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            codes.retain(|entry| code.issued_at < entry.code.expires_at());
         }
-        let text = format!("code-mock-{number}");
-        held.codes.insert(&text, Entry { number, code, spent: false });
+        let text = format!("code-mock-{}", code.consent.family);
+        codes.insert(&text, Entry { code, spent: false });
         text
     }
 
-    /// Redeems a code if everything fits; check and redemption are one step. Answers what the code
-    /// stands for, and its number.
+    /// Redeems a code if everything fits; check and redemption are one step. `key` is the one that the
+    /// client has proven.
     pub(super) fn redeem(
         &self,
         client_id: &str,
         form: &Form,
-        issued: &IssuedTokens,
-        now: SystemTime,
-    ) -> Result<(Code, u64), OAuthError> {
+        key: Option<&str>,
+        idp: &Idp,
+    ) -> Result<Code, OAuthError> {
         let text = form.get("code").ok_or(OAuthError::new("invalid_request", "`code` is missing"))?;
-        let mut held = self.lock();
-        let entry = held.codes.get_mut(text).filter(|entry| entry.code.client_id == client_id);
+        let mut codes = self.lock();
+        let entry = codes.get_mut(text).filter(|entry| entry.code.consent.client_id == client_id);
         let entry = entry.ok_or_else(|| OAuthError::grant("the code is unknown, or another client's"))?;
         if entry.spent {
             // One of the two who had the code is a thief (RFC 6749 §4.1.2).
-            issued.revoke(entry.number);
+            idp.issued.end(entry.code.consent.family);
             return Err(OAuthError::grant("the code has been redeemed before"));
         }
-        if now >= entry.code.expires_at() {
+        if idp.now() >= entry.code.expires_at() {
             return Err(OAuthError::grant("the code has expired"));
         }
-        if form.get("redirect_uri") != Some(&entry.code.redirect_uri) {
+        if form.get("redirect_uri") != entry.code.redirect_uri.as_deref() {
             return Err(OAuthError::grant("the redirect URI is not the one that the code was issued for"));
         }
-        let verifier = form.get("code_verifier").ok_or(OAuthError::grant("the code verifier is missing"))?;
-        if !is_verifier(verifier) || s256(verifier) != entry.code.challenge {
-            return Err(OAuthError::grant("the code verifier does not fit"));
+        match (&entry.code.challenge, form.get("code_verifier")) {
+            (None, None) => {}
+            (Some(_), None) => return Err(OAuthError::grant("the code verifier is missing")),
+            (Some(challenge), Some(verifier)) if is_verifier(verifier) && s256(verifier) == *challenge => {}
+            _ => return Err(OAuthError::grant("the code verifier does not fit")),
         }
+        if entry.code.key.is_some() && entry.code.key.as_deref() != key {
+            return Err(OAuthError::grant("the code is bound to another key"));
+        }
+        entry.code.consent.narrowed(idp, form)?;
         entry.spent = true;
-        Ok((entry.code.clone(), entry.number))
+        Ok(entry.code.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Secrets<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,14 +108,6 @@ fn is_verifier(text: &str) -> bool {
 fn s256(verifier: &str) -> String {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
     URL_SAFE_NO_PAD.encode(hash)
-}
-
-/// An absolute URI without a fragment (RFC 8707 §2).
-pub(super) fn resource(text: &str) -> Result<String, OAuthError> {
-    match Url::parse(text) {
-        Ok(url) if url.fragment().is_none() => Ok(text.to_owned()),
-        _ => Err(OAuthError::new("invalid_target", "`resource` must be an absolute URI without a fragment")),
-    }
 }
 
 #[cfg(test)]
