@@ -7,15 +7,19 @@ use crate::{Result, sh};
 
 /// The SDKs that the end-to-end test drives, pinned: a new version is a change to review.
 pub(crate) const SDKS: &[&str] = &["openai==3.54.0", "anthropic==2.12.0"];
-/// The clouds' own libraries, whose requests ours are compared with; moto's STS; a generic OAuth client; and what
-/// tries out an OpenAPI document.
+/// The clouds' own libraries, whose requests ours are compared with; moto's STS; a generic OAuth client; what
+/// tries out an OpenAPI document; and the SDKs for which the mock passes as each provider.
 pub(crate) const ORACLES: &[&str] = &[
     "Authlib==1.9.9",
+    "anthropic==2.12.0",
+    "boto3==1.44.5",
     "botocore==1.44.5",
     "cryptography==50.0.2",
     "google-auth==2.62.2",
+    "google-genai==3.4.0",
     "moto[server]==5.2.5",
     "msal==1.39.0",
+    "openai==3.54.0",
     "requests==2.34.2",
     "schemathesis==4.32.5",
 ];

@@ -14,8 +14,8 @@ use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use portunus_auth_core::Action;
-use portunus_auth_core::dialect::{NoRoute, Route};
+use portunus_auth_core::dialect::{NoRoute, Operation, Route};
+use portunus_auth_core::{Action, Dialect};
 
 use crate::limit::Turn;
 use crate::reply::Refusal;
@@ -162,6 +162,16 @@ async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
         }
     }
     Ok(None)
+}
+
+/// The route of a request, among those that are served here. To all others nothing is there.
+pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
+    let served = |route: &Route| {
+        let served =
+            [(Dialect::OpenAi, Operation::ChatCompletions), (Dialect::Anthropic, Operation::Messages)];
+        served.contains(&(route.dialect, route.operation))
+    };
+    Dialect::find(path).filter(served).ok_or(NoRoute::UnknownPath)?.taking(method)
 }
 
 /// What holds for every request, whatever it asks for.

@@ -12,7 +12,7 @@ use portunus_auth_core::dialect::{NoRoute, Route};
 use portunus_auth_core::{Dialect, Trail};
 
 use crate::body::Body;
-use crate::call::{Call, check_head};
+use crate::call::{Call, check_head, route};
 use crate::limit::Hold;
 use crate::reply::Refusal;
 use crate::upstream::Reply;
@@ -21,7 +21,7 @@ use crate::worker::Worker;
 /// Answers one request, and leaves exactly one event in the audit, also when the caller goes away.
 pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let id = worker.next_id();
-    let route = Dialect::route(request.method(), request.uri().path());
+    let route = route(request.method(), request.uri().path());
     let dialect = match &route {
         Ok(route) => route.dialect,
         Err(_) => Dialect::guess(request.uri().path(), request.headers()),

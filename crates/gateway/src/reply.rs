@@ -180,6 +180,7 @@ fn answer(dialect: Dialect, kind: ErrorKind, message: &str, id: RequestId) -> Re
     *response.status_mut() = status(kind);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.extend(dialect.error_header(kind));
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(dialect.request_id_header(), id.clone());
         headers.insert(&REQUEST_ID, id);

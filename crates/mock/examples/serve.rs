@@ -1,6 +1,7 @@
-//! Serves the mock until it is killed: `cargo run -p portunus-mock --example serve -- PORT KEY`.
+//! Serves the mock until it is killed:
+//! `cargo run -p portunus-mock --example serve -- PORT KEY [AWS_KEY_ID:SECRET]`.
 
-use portunus_mock::ServerBuilder;
+use portunus_mock::{Key, ServerBuilder};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -9,6 +10,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = ServerBuilder::new().port(port);
     if let Some(key) = arguments.next() {
         builder = builder.with_bearer_token(key);
+    }
+    if let Some((id, secret)) = arguments.next().as_deref().and_then(|pair| pair.split_once(':')) {
+        builder = builder.with_key(Key::aws(id, secret));
     }
     let server = builder.build().await?;
     println!("READY {}", server.url());

@@ -10,7 +10,6 @@ use crate::body::{Body, Frames};
 pub(crate) type Answer = Response<Body>;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const SSE: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 /// JSON that is already written.
 pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
@@ -20,10 +19,10 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// Server-sent events.
-pub(crate) fn events(frames: Frames) -> Answer {
+/// What is sent frame by frame.
+pub(crate) fn stream(content_type: &'static str, frames: Frames) -> Answer {
     let mut answer = Response::new(Body::Frames(frames));
-    answer.headers_mut().insert(CONTENT_TYPE, SSE);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer
 }
@@ -37,5 +36,8 @@ pub(crate) fn text(status: StatusCode, content_type: &'static str, body: impl In
 
 /// Writes what cannot fail to be written: our own structs, whose maps have text keys.
 pub(crate) fn write(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("plain structs are always written")
+    // Most bodies fit, and are then written without growing.
+    let mut body = Vec::with_capacity(1 << 10);
+    serde_json::to_writer(&mut body, value).expect("plain structs are always written");
+    body
 }

@@ -36,24 +36,60 @@ pub(crate) struct Frames {
     frames: std::vec::IntoIter<Bytes>,
     pause: Duration,
     end: End,
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// Made once it is needed, and set again for each frame.
+    sleep: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    /// When the connection is reset, whatever was sent by then.
+    cut: Option<Pin<Box<Sleep>>>,
     flushed: bool,
 }
 
 impl Frames {
     /// Sends `frames` one by one, `pause` apart.
     pub(crate) fn new(frames: Vec<Bytes>, pause: Duration, end: End) -> Self {
-        Self { frames: frames.into_iter(), pause, end, waiting: None, flushed: false }
+        Self {
+            frames: frames.into_iter(),
+            pause,
+            end,
+            sleep: None,
+            waiting: false,
+            cut: None,
+            flushed: false,
+        }
+    }
+
+    /// Waits before the first frame.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        if !wait.is_zero() {
+            self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
+            self.waiting = true;
+        }
+        self
+    }
+
+    /// Resets the connection after that time.
+    pub(crate) fn reset_after(mut self, time: Option<Duration>) -> Self {
+        self.cut = time.map(|time| Box::pin(tokio::time::sleep(time)));
+        self
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        if let Some(sleep) = &mut self.waiting {
+        if let Some(cut) = &mut self.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(BrokenOff)));
+        }
+        if let Some(sleep) = self.sleep.as_mut().filter(|_| self.waiting) {
             std::task::ready!(sleep.as_mut().poll(cx));
-            self.waiting = None;
+            self.waiting = false;
         }
         if let Some(frame) = self.frames.next() {
             if !self.pause.is_zero() && self.frames.len() > 0 {
-                self.waiting = Some(Box::pin(tokio::time::sleep(self.pause)));
+                self.waiting = true;
+                match &mut self.sleep {
+                    Some(sleep) => sleep.as_mut().set(tokio::time::sleep(self.pause)),
+                    None => self.sleep = Some(Box::pin(tokio::time::sleep(self.pause))),
+                }
             }
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }

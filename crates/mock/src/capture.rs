@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{COOKIE, Entry, PROXY_AUTHORIZATION};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use portunus_auth_core::BearerToken;
 use portunus_auth_core::dialect::KEY_HEADERS;
 
@@ -16,6 +16,9 @@ use portunus_auth_core::dialect::KEY_HEADERS;
 pub const CAPACITY: usize = 1_024;
 /// How many bytes of bodies are kept.
 const BODY_BYTES: usize = 64 << 20;
+/// Headers with secrets, beside those of keys.
+static OTHER_SECRETS: [HeaderName; 3] =
+    [COOKIE, PROXY_AUTHORIZATION, HeaderName::from_static("x-amz-security-token")];
 /// How many different paths are counted.
 const PATHS: usize = 1_024;
 
@@ -37,8 +40,11 @@ struct Seen {
 impl Recorded {
     /// Credential headers are marked, so that no `Debug` shows them.
     pub(crate) fn new(method: Method, uri: Uri, mut headers: HeaderMap, body: Bytes, at: SystemTime) -> Self {
-        for name in KEY_HEADERS.iter().chain([&COOKIE, &PROXY_AUTHORIZATION]) {
-            if let Entry::Occupied(mut values) = headers.entry(name) {
+        for name in KEY_HEADERS.iter().chain(&OTHER_SECRETS) {
+            // Most are absent, and looking is cheaper than an entry.
+            if headers.contains_key(name)
+                && let Entry::Occupied(mut values) = headers.entry(name)
+            {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
@@ -75,10 +81,14 @@ impl Recorded {
         &self.0.headers
     }
 
-    /// The credential: the bearer token, or else the text of the first key header that is there.
+    /// The credential: the bearer token, or else the text of the first key header that is there, or else
+    /// the query's `key`.
     pub fn credential(&self) -> Option<BearerToken> {
-        let (header, value) =
-            KEY_HEADERS.iter().find_map(|name| self.0.headers.get(name).map(|value| (name, value)))?;
+        let mut present = KEY_HEADERS.iter().filter_map(|name| Some((name, self.0.headers.get(name)?)));
+        let Some((header, value)) = present.next() else {
+            let mut query = form_urlencoded::parse(self.query()?.as_bytes());
+            return query.find(|(name, _)| name == "key").map(|(_, key)| BearerToken::new(key));
+        };
         let text = value.to_str().ok()?;
         let text = if *header == http::header::AUTHORIZATION { bearer(text).unwrap_or(text) } else { text };
         Some(BearerToken::new(text))
@@ -155,6 +165,10 @@ impl Log {
 
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.lock().requests.iter().cloned().collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.lock() = Kept::default();
     }
 
     pub(crate) fn count(&self, path: &str) -> u64 {

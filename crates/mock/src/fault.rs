@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use crate::answer::{self, Answer};
 use crate::body::{End, Frames};
 
-/// What a token service does instead of answering. The request is counted all the same.
+/// What a service does instead of answering. The request is counted all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -69,23 +69,31 @@ fn oversized() -> Answer {
     let mut frames = vec![Bytes::from_static(head)];
     frames.extend((0..256).map(|_| Bytes::from_static(&PADDING)));
     frames.push(Bytes::from_static(br#""}"#));
-    let mut answer = answer::events(Frames::new(frames, Duration::ZERO, End::Clean));
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, answer::JSON);
-    answer
+    answer::stream("application/json", Frames::new(frames, Duration::ZERO, End::Clean))
 }
 
-/// The faults of the next requests.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<VecDeque<(usize, Fault)>>);
+/// What becomes of the next requests.
+#[derive(Debug)]
+pub(crate) struct Faults<F = Fault>(Mutex<VecDeque<(usize, F)>>);
 
-impl Faults {
-    pub(crate) fn add(&self, requests: usize, fault: Fault) {
+impl<F> Default for Faults<F> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<F: Clone> Faults<F> {
+    pub(crate) fn add(&self, requests: usize, fault: F) {
         if requests > 0 {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((requests, fault));
         }
     }
 
-    pub(crate) fn next(&self) -> Option<Fault> {
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(crate) fn next(&self) -> Option<F> {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, fault) = queue.front_mut()?;
         *left -= 1;

@@ -1,39 +1,38 @@
 //! What a test says beforehand: which requests, and what to answer them.
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use portunus_auth_core::BearerToken;
+use http::HeaderName;
+use portunus_auth_core::{BearerToken, Dialect};
 use serde_json::Value;
 
-use crate::body::End;
+use crate::api_error::ApiError;
+use crate::capture::Recorded;
+use crate::condition::{Condition, Text};
 use crate::error::StartError;
-use crate::llm::{Call, Failure, Part, Plan, Script};
-
-/// The number of pieces into which a stream cuts a text, unless a fixture says otherwise.
-pub(crate) const CHUNKS: usize = 4;
-/// The answer where nobody said what to answer.
-pub(crate) const TEXT: &str = "Hello from the mock.";
+use crate::fault::Fault;
+use crate::reply::Reply;
+use crate::step::{Kind, Step};
+use crate::subject::Subject;
 
 /// Conditions on a request and what to answer when all of them hold.
 ///
-/// A server tries its fixtures in the order of adding; the first that matches answers. Without a
-/// condition, a fixture matches every request; without a reply, it answers a fixed text.
+/// A server tries its fixtures by priority, and then in the order of adding; the first that matches
+/// answers. Without a condition, a fixture matches every request; without a reply, it answers a fixed text.
 #[derive(Clone, Debug)]
 pub struct Fixture {
     conditions: Vec<Condition>,
-    parts: Vec<Part>,
-    error: Option<(u16, String)>,
-    chunks: usize,
-    latency: Duration,
-    end: Option<(usize, End)>,
+    reply: Reply,
+    /// In place of the reply.
+    steps: Vec<Step>,
+    times: Option<usize>,
+    priority: i32,
+    catch_all: bool,
+    requires: Option<(String, String)>,
+    sets: Option<(String, String)>,
     problem: Option<&'static str>,
-}
-
-#[derive(Clone, Debug)]
-enum Condition {
-    Model(String),
-    UserContains(String),
-    Key(BearerToken),
 }
 
 impl Default for Fixture {
@@ -42,16 +41,19 @@ impl Default for Fixture {
     }
 }
 
+/// Which requests it matches.
 impl Fixture {
     /// A fixture that matches every request and answers a fixed text.
     pub fn new() -> Self {
         Self {
             conditions: Vec::new(),
-            parts: Vec::new(),
-            error: None,
-            chunks: CHUNKS,
-            latency: Duration::ZERO,
-            end: None,
+            reply: Reply::new(),
+            steps: Vec::new(),
+            times: None,
+            priority: 0,
+            catch_all: false,
+            requires: None,
+            sets: None,
             problem: None,
         }
     }
@@ -62,15 +64,102 @@ impl Fixture {
         self.when(Condition::Model(model.into()))
     }
 
-    /// Matches when the text of the last user message contains `text`. An empty text is refused when
-    /// the server is built.
+    /// Matches requests in that dialect.
     #[must_use]
-    pub fn user_contains(mut self, text: impl Into<String>) -> Self {
-        let text = text.into();
-        if text.is_empty() {
-            self.problem = Some("`user_contains(\"\")` would match everything; leave it out to say so");
+    pub fn on_dialect(self, dialect: Dialect) -> Self {
+        self.when(Condition::Dialect(dialect))
+    }
+
+    /// Matches when the text of the last user message is exactly `text`.
+    #[must_use]
+    pub fn user_is(self, text: impl Into<String>) -> Self {
+        self.when(Condition::User(Text::Is(text.into())))
+    }
+
+    /// Matches when the text of the last user message contains `text`. Here and below, an empty text is
+    /// refused when the server is built.
+    #[must_use]
+    pub fn user_contains(self, text: impl Into<String>) -> Self {
+        self.when(Condition::User(Text::Contains(text.into())))
+    }
+
+    /// Matches when what the system is told contains `text`, wherever the dialect puts it.
+    #[must_use]
+    pub fn system_contains(self, text: impl Into<String>) -> Self {
+        self.when(Condition::System(text.into()))
+    }
+
+    /// Matches when a header of that name contains `text`.
+    #[must_use]
+    pub fn header_contains(mut self, name: &str, text: impl Into<String>) -> Self {
+        match HeaderName::try_from(name) {
+            Ok(name) => self.when(Condition::Header(name, text.into())),
+            Err(_) => {
+                self.problem = Some("that is no name of a header");
+                self
+            }
         }
-        self.when(Condition::UserContains(text))
+    }
+
+    /// Matches exactly that temperature, as it is written.
+    #[must_use]
+    pub fn temperature(self, temperature: f64) -> Self {
+        self.temperature_in(temperature..=temperature)
+    }
+
+    /// Matches temperatures in a range.
+    #[must_use]
+    pub fn temperature_in(self, range: RangeInclusive<f64>) -> Self {
+        self.when(Condition::Temperature(range))
+    }
+
+    /// Matches when the metadata have that text under that name.
+    #[must_use]
+    pub fn metadata(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.when(Condition::Metadata(name.into(), value.into()))
+    }
+
+    /// Matches when a tool of that name is offered.
+    #[must_use]
+    pub fn offers_tool(self, name: impl Into<String>) -> Self {
+        self.when(Condition::OffersTool(name.into()))
+    }
+
+    /// Matches when the answer is to be JSON, with or without a schema.
+    #[must_use]
+    pub fn wants_json(self) -> Self {
+        self.when(Condition::WantsJson)
+    }
+
+    /// Matches when the body has that value where the pointer (RFC 6901) points.
+    #[must_use]
+    pub fn pointer(self, pointer: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.when(Condition::Pointer(pointer.into(), Some(value.into())))
+    }
+
+    /// Matches when the body has anything where the pointer (RFC 6901) points.
+    #[must_use]
+    pub fn has_pointer(self, pointer: impl Into<String>) -> Self {
+        self.when(Condition::Pointer(pointer.into(), None))
+    }
+
+    /// Matches when the last message is a tool's result.
+    #[must_use]
+    pub fn after_tool_result(self) -> Self {
+        self.when(Condition::ToolResult(None))
+    }
+
+    /// Matches when the last message is a tool's result that contains `text`: of its content, its name
+    /// or its call's id.
+    #[must_use]
+    pub fn tool_result_contains(self, text: impl Into<String>) -> Self {
+        self.when(Condition::ToolResult(Some(text.into())))
+    }
+
+    /// Matches when the model is asked for its `turn`-th answer of the conversation, counted from 1.
+    #[must_use]
+    pub fn turn(self, turn: usize) -> Self {
+        self.when(Condition::Turn(turn))
     }
 
     /// Matches requests that present that key or token, whether or not the server checks it.
@@ -79,104 +168,208 @@ impl Fixture {
         self.when(Condition::Key(BearerToken::new(key)))
     }
 
+    /// Matches when `predicate` says so.
+    #[must_use]
+    pub fn matching(self, predicate: impl Fn(&Recorded) -> bool + Send + Sync + 'static) -> Self {
+        self.when(Condition::Predicate(Arc::new(predicate)))
+    }
+
+    /// Matches `times` requests, and then no more.
+    #[must_use]
+    pub fn up_to(mut self, times: usize) -> Self {
+        if times == 0 {
+            self.problem = Some("a fixture that matches 0 times would never answer");
+        }
+        self.times = Some(times);
+        self
+    }
+
+    /// Comes before fixtures of a lower priority; 0 unless it is said.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Comes after all fixtures that are not catch-alls, whatever their priority.
+    #[must_use]
+    pub fn catch_all(mut self) -> Self {
+        self.catch_all = true;
+        self
+    }
+
+    /// Matches while the scenario is in that state; `""` is that of one that was not entered yet.
+    #[must_use]
+    pub fn in_state(mut self, scenario: impl Into<String>, state: impl Into<String>) -> Self {
+        self.requires = Some((scenario.into(), state.into()));
+        self
+    }
+
+    /// Sets the scenario's state once it has matched.
+    #[must_use]
+    pub fn sets_state(mut self, scenario: impl Into<String>, state: impl Into<String>) -> Self {
+        self.sets = Some((scenario.into(), state.into()));
+        self
+    }
+
+    fn when(mut self, condition: Condition) -> Self {
+        self.problem = self.problem.or(condition.problem());
+        self.conditions.push(condition);
+        self
+    }
+}
+
+/// What it answers.
+impl Fixture {
+    /// Answers with that, in place of what was said before about the reply.
+    #[must_use]
+    pub fn reply(mut self, reply: impl Into<Reply>) -> Self {
+        self.reply = reply.into();
+        self
+    }
+
+    /// Answers with a reply that is made of the request, in place of everything else.
+    #[must_use]
+    pub fn reply_with(mut self, make: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Self {
+        self.steps = vec![Step(Kind::Made(Arc::new(make)))];
+        self
+    }
+
+    /// Answers with one after the other, in place of everything else, and matches no more after the last.
+    ///
+    /// ```
+    /// use portunus_mock::{ApiError, Fixture, Reply, Step};
+    ///
+    /// let fixture = Fixture::new().sequence([Step::from(ApiError::rate_limited()), Reply::from("ok").into()]);
+    /// # let _ = fixture;
+    /// ```
+    #[must_use]
+    pub fn sequence<S: Into<Step>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {
+        self.steps = steps.into_iter().map(Into::into).collect();
+        self.times = Some(self.times.map_or(self.steps.len(), |times| times.min(self.steps.len())));
+        if self.steps.is_empty() {
+            self.problem = Some("a sequence without a step would never answer");
+        }
+        self
+    }
+
     /// Answers with text; in addition to what was said before.
     #[must_use]
-    pub fn respond_with_content(mut self, text: impl Into<String>) -> Self {
-        self.parts.push(Part::Text(text.into()));
-        self
+    pub fn respond_with_content(self, text: impl Into<String>) -> Self {
+        self.change(|reply| reply.text(text))
     }
 
     /// Answers with a call of a tool; in addition to what was said before. The arguments must be a
     /// JSON object.
     #[must_use]
-    pub fn respond_with_tool_call(mut self, name: impl Into<String>, arguments: impl Into<Value>) -> Self {
-        let (name, arguments) = (name.into(), arguments.into());
-        if name.is_empty() || !arguments.is_object() {
-            self.problem = Some("a tool call needs a name, and a JSON object as its arguments");
-        }
-        self.parts.push(Part::tool(name, &arguments));
-        self
+    pub fn respond_with_tool_call(self, name: impl Into<String>, arguments: impl Into<Value>) -> Self {
+        self.change(|reply| reply.tool_call(name, arguments))
     }
 
     /// Answers with an error of the provider's shape, in place of everything else. The status must be
     /// one of 400 to 599.
     #[must_use]
-    pub fn respond_with_error(mut self, status: u16, message: impl Into<String>) -> Self {
-        if !(400..600).contains(&status) {
-            self.problem = Some("an error has a status of 400 to 599");
-        }
-        self.error = Some((status, message.into()));
-        self
+    pub fn respond_with_error(self, status: u16, message: impl Into<String>) -> Self {
+        self.respond_with(ApiError::new(status, message))
     }
 
-    /// Cuts each text, and each tool call's arguments, into that many pieces when streamed; fewer, if
-    /// it has fewer characters. At least 1.
+    /// Answers with an error, in place of everything else.
     #[must_use]
-    pub fn chunks(mut self, pieces: usize) -> Self {
-        if pieces == 0 {
-            self.problem = Some("a text cannot be cut into 0 pieces");
-        }
-        self.chunks = pieces;
+    pub fn respond_with(mut self, error: ApiError) -> Self {
+        self.steps = vec![error.into()];
         self
     }
 
-    /// Waits that long between two frames of a stream, in real time.
+    /// Does that instead of answering, in place of everything else. It costs a use all the same.
     #[must_use]
-    pub fn latency(mut self, between_frames: Duration) -> Self {
-        self.latency = between_frames;
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.steps = vec![fault.into()];
         self
     }
 
-    /// Ends a stream cleanly after that many frames, as if it were whole.
+    /// See [`Reply::chunks`].
     #[must_use]
-    pub fn truncate_after_frames(mut self, frames: usize) -> Self {
-        self.end = Some((frames, End::Clean));
-        self
+    pub fn chunks(self, pieces: usize) -> Self {
+        self.change(|reply| reply.chunks(pieces))
     }
 
-    /// Resets the connection after that many frames of a stream.
+    /// See [`Reply::latency`].
     #[must_use]
-    pub fn reset_after_frames(mut self, frames: usize) -> Self {
-        self.end = Some((frames, End::Reset));
-        self
+    pub fn latency(self, between_frames: Duration) -> Self {
+        self.change(|reply| reply.latency(between_frames))
     }
 
-    fn when(mut self, condition: Condition) -> Self {
-        self.conditions.push(condition);
-        self
+    /// See [`Reply::truncate_after_frames`].
+    #[must_use]
+    pub fn truncate_after_frames(self, frames: usize) -> Self {
+        self.change(|reply| reply.truncate_after_frames(frames))
     }
 
+    /// See [`Reply::reset_after_frames`].
+    #[must_use]
+    pub fn reset_after_frames(self, frames: usize) -> Self {
+        self.change(|reply| reply.reset_after_frames(frames))
+    }
+
+    fn change(mut self, change: impl FnOnce(Reply) -> Reply) -> Self {
+        self.reply = change(self.reply);
+        self
+    }
+}
+
+/// How a server uses it.
+impl Fixture {
     /// Refuses what can never do what it says.
     pub(crate) fn checked(mut self, index: usize) -> Result<Self, StartError> {
-        if let Some(says) = self.problem {
+        let wrong = self.steps.iter().find_map(Step::problem);
+        if let Some(says) = self.problem.or(self.reply.problem).or(wrong) {
             return Err(StartError::Fixture { index, says });
         }
-        if self.error.is_some() && !self.parts.is_empty() {
-            return Err(StartError::Fixture { index, says: "it answers both an error and a reply" });
+        if !self.steps.is_empty() && !self.reply.parts.is_empty() {
+            return Err(StartError::Fixture { index, says: "it answers both a reply and something else" });
         }
-        if self.parts.is_empty() {
-            self.parts.push(Part::Text(TEXT.to_owned()));
+        if self.steps.is_empty() {
+            self.steps = vec![self.reply.clone().into()];
+        }
+        for step in &mut self.steps {
+            if let Kind::Reply(reply) = &mut step.0 {
+                reply.fill();
+            }
         }
         Ok(self)
     }
 
-    pub(crate) fn matches(&self, call: &Call, key: Option<&BearerToken>) -> bool {
-        self.conditions.iter().all(|condition| match condition {
-            Condition::Model(model) => call.model == *model,
-            Condition::UserContains(text) => call.user_text.contains(text),
-            Condition::Key(wanted) => key.is_some_and(|key| key.expose() == wanted.expose()),
-        })
+    pub(crate) fn matches(&self, subject: &Subject<'_>) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(subject))
     }
 
-    pub(crate) fn plan(&self) -> Plan<'_> {
-        match &self.error {
-            Some((status, message)) => Plan::Fail(Failure::new(*status, message.clone())),
-            None => Plan::Reply(Script {
-                parts: (&self.parts).into(),
-                chunks: self.chunks,
-                latency: self.latency,
-                end: self.end,
-            }),
+    /// The kinds of the conditions that do not hold.
+    pub(crate) fn failed(&self, subject: &Subject<'_>) -> Vec<&'static str> {
+        let failed = self.conditions.iter().filter(|condition| !condition.holds(subject));
+        failed.map(Condition::kind).collect()
+    }
+
+    /// What it answers after it has answered so often, if it still does.
+    pub(crate) fn step(&self, answered: usize) -> Option<&Step> {
+        if self.times.is_some_and(|times| answered >= times) {
+            return None;
         }
+        self.steps.get(answered).or(self.steps.last())
+    }
+
+    pub(crate) fn is_catch_all(&self) -> bool {
+        self.catch_all
+    }
+
+    pub(crate) fn order(&self) -> i32 {
+        self.priority
+    }
+
+    pub(crate) fn requires(&self) -> Option<(&str, &str)> {
+        self.requires.as_ref().map(|(scenario, state)| (scenario.as_str(), state.as_str()))
+    }
+
+    pub(crate) fn sets(&self) -> Option<(&str, &str)> {
+        self.sets.as_ref().map(|(scenario, state)| (scenario.as_str(), state.as_str()))
     }
 }

@@ -60,7 +60,6 @@ impl Bound {
         listen().map_err(|source| StartError::Listen { port, source })
     }
 
-    #[cfg(feature = "oauth")]
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

@@ -1,22 +1,31 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod api_error;
 mod body;
 mod capture;
 mod cloud;
+mod condition;
 mod desk;
 mod error;
 mod fault;
 mod fixture;
 mod form;
 mod host;
+mod key;
+mod limiter;
 mod llm;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod rate_limits;
+mod reply;
 mod secrets;
 pub mod server;
 mod socket;
+mod step;
+mod subject;
 
+pub use api_error::ApiError;
 pub use capture::{CAPACITY, Recorded};
 pub use cloud::{
     AnthropicLogin, CloudBuilder, ContainerRole, EntraApp, FederationRule, GitHubJob, GoogleAccount,
@@ -26,9 +35,15 @@ pub use cloud::{
 pub use error::StartError;
 pub use fault::Fault;
 pub use fixture::Fixture;
+pub use key::Key;
+pub use limiter::Limiter;
 #[cfg(feature = "oauth")]
 pub use oauth::{
     Algorithm, DevicePoll, DpopKey, DpopProof, GrantType, IdpBuilder, JOB_REQUEST_TOKEN, Mint, MockIdp,
     OAuthClient, OAuthConfig, Preset, RefreshPolicy, TokenFault, UnknownUserCode, User,
 };
+pub use portunus_auth_core::Dialect;
+pub use rate_limits::{Quota, RateLimits};
+pub use reply::{Reply, Stop};
 pub use server::{MockServer, ServerBuilder};
+pub use step::Step;

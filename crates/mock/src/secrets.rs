@@ -19,6 +19,10 @@ impl<V> Secrets<V> {
         self.0.get(secret)
     }
 
+    pub(crate) fn each(&mut self, change: impl FnMut(&mut V)) {
+        self.0.values_mut().for_each(change);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

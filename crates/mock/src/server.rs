@@ -4,13 +4,17 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use portunus_auth_core::{BearerToken, Clock, SystemClock};
+use portunus_auth_core::{Clock, SystemClock};
 
+use crate::api_error::ApiError;
 use crate::capture::{Log, Recorded};
 use crate::error::StartError;
+use crate::fault::Faults;
 use crate::fixture::Fixture;
 use crate::host::{Bound, Host};
-use crate::llm::{Gate, Ids, Llm};
+use crate::key::Key;
+use crate::limiter::Limiter;
+use crate::llm::{Gate, Ids, Llm, Resource, Rules};
 
 #[cfg(feature = "oauth")]
 use crate::oauth::{IdpBuilder, MockIdp};
@@ -23,10 +27,12 @@ const BODY_LIMIT: usize = 32 << 20;
 /// What is chosen before a server starts. Without any choice it answers everybody.
 #[derive(Debug)]
 pub struct ServerBuilder {
-    tokens: Vec<(BearerToken, Option<u32>)>,
+    keys: Vec<Key>,
     auth: bool,
     fixtures: Vec<Fixture>,
     faithful: bool,
+    limiter: Option<Limiter>,
+    resource_metadata: bool,
     body_limit: usize,
     port: u16,
     clock: Arc<dyn Clock>,
@@ -46,10 +52,12 @@ impl ServerBuilder {
     /// A server that asks for no credential, on any free port of 127.0.0.1.
     pub fn new() -> Self {
         Self {
-            tokens: Vec::new(),
+            keys: Vec::new(),
             auth: false,
             fixtures: Vec::new(),
             faithful: false,
+            limiter: None,
+            resource_metadata: false,
             body_limit: BODY_LIMIT,
             port: 0,
             clock: Arc::new(SystemClock),
@@ -62,16 +70,21 @@ impl ServerBuilder {
 
     /// Asks for a credential and admits that one, without limit.
     #[must_use]
-    pub fn with_bearer_token(mut self, token: impl Into<String>) -> Self {
-        self.tokens.push((BearerToken::new(token), None));
-        self
+    pub fn with_bearer_token(self, token: impl Into<String>) -> Self {
+        self.with_key(Key::new(token))
     }
 
     /// Asks for a credential and admits that one for exactly `uses` LLM requests. A request that is
     /// malformed, or that no fixture matches, costs none.
     #[must_use]
-    pub fn with_bearer_token_uses(mut self, token: impl Into<String>, uses: u32) -> Self {
-        self.tokens.push((BearerToken::new(token), Some(uses)));
+    pub fn with_bearer_token_uses(self, token: impl Into<String>, uses: u32) -> Self {
+        self.with_key(Key::new(token).uses(uses))
+    }
+
+    /// Asks for a credential and admits that one.
+    #[must_use]
+    pub fn with_key(mut self, key: Key) -> Self {
+        self.keys.push(key);
         self
     }
 
@@ -130,6 +143,21 @@ impl ServerBuilder {
         self
     }
 
+    /// Limits requests and tokens of all callers together.
+    #[must_use]
+    pub fn limiter(mut self, limiter: Limiter) -> Self {
+        self.limiter = Some(limiter);
+        self
+    }
+
+    /// Serves metadata as a protected resource (RFC 9728), with the OAuth server's address if there is one,
+    /// and points to them in challenges. Providers do not.
+    #[must_use]
+    pub fn resource_metadata(mut self) -> Self {
+        self.resource_metadata = true;
+        self
+    }
+
     /// The largest body that is read, in bytes; a larger one is answered with 413.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
@@ -157,8 +185,7 @@ impl ServerBuilder {
     /// [`StartError`] when a port is taken, a fixture cannot do what it says or a token is empty.
     #[expect(clippy::unused_async, reason = "the documented programs await it")]
     pub async fn build(self) -> Result<MockServer, StartError> {
-        let fixtures = self.fixtures.into_iter().enumerate();
-        let fixtures = fixtures.map(|(index, fixture)| fixture.checked(index)).collect::<Result<_, _>>()?;
+        let rules = Rules::new(self.fixtures)?;
         #[cfg(feature = "oauth")]
         let idp = match self.oauth {
             Some(idp) => Some(idp.port(self.oauth_port).clock(Arc::clone(&self.clock)).build()?),
@@ -168,24 +195,33 @@ impl ServerBuilder {
         let gate = Gate::new(self.auth, idp.as_ref().map(MockIdp::issued));
         #[cfg(not(feature = "oauth"))]
         let gate = Gate::new(self.auth);
-        for (token, uses) in &self.tokens {
-            if token.expose().is_empty() {
-                return Err(StartError::Incomplete("a bearer token must not be empty"));
+        for key in self.keys {
+            if key.is_incomplete() {
+                return Err(StartError::Incomplete("a key must not be empty"));
             }
-            gate.add(token.expose(), *uses);
+            gate.add(key, self.clock.now());
         }
+        let bound = Bound::new(self.port)?;
+        #[cfg(feature = "oauth")]
+        let issuer = idp.as_ref().map(|idp| idp.issuer().to_owned());
+        #[cfg(not(feature = "oauth"))]
+        let issuer = None;
+        let resource = self.resource_metadata.then(|| Resource { url: bound.url(), issuer });
         let llm = Arc::new(Llm {
             gate,
-            fixtures,
+            rules,
             faithful: self.faithful,
             body_limit: self.body_limit,
             clock: self.clock,
             ids: Ids::default(),
             log: Log::default(),
             failed_once: Mutex::new(HashSet::new()),
+            failing: Faults::default(),
+            limiter: self.limiter,
+            resource,
         });
         let serving = Arc::clone(&llm);
-        let host = Bound::new(self.port)?.serve(move |request| Arc::clone(&serving).handle(request))?;
+        let host = bound.serve(move |request| Arc::clone(&serving).handle(request))?;
         Ok(MockServer {
             host,
             llm,
@@ -211,17 +247,43 @@ impl MockServer {
 
     /// Admits a token from now on, without limit. A server without authentication begins to ask for it.
     pub fn add_token(&self, token: &str) {
-        self.llm.gate.add(token, None);
+        self.add_key(Key::new(token));
     }
 
     /// Admits a token for exactly `uses` further LLM requests.
     pub fn add_token_uses(&self, token: &str, uses: u32) {
-        self.llm.gate.add(token, Some(uses));
+        self.add_key(Key::new(token).uses(uses));
+    }
+
+    /// Admits a key from now on, in place of one with the same token or id.
+    pub fn add_key(&self, key: Key) {
+        self.llm.gate.add(key, self.llm.clock.now());
+    }
+
+    /// Ends a key now, as if its time were up. Whether there is such a key.
+    pub fn expire_key(&self, token: &str) -> bool {
+        self.llm.gate.expire(token, self.llm.clock.now())
+    }
+
+    /// How many uses a key has left. `None`: there is no such key, or it has no limit.
+    pub fn uses_left(&self, token: &str) -> Option<u32> {
+        self.llm.gate.left(token)
     }
 
     /// Refuses a token on the LLM routes from now on, whoever issued it.
     pub fn revoke_token(&self, token: &str) {
         self.llm.gate.revoke(token);
+    }
+
+    /// Answers the next `requests` well-formed LLM requests with that error.
+    pub fn fail_next(&self, requests: usize, error: ApiError) {
+        self.llm.failing.add(requests, error);
+    }
+
+    /// Begins anew: keys have what they had when they were added, fixtures and limits begin again,
+    /// names are counted from 1, models that fail once do so again, and no request is remembered.
+    pub fn reset(&self) {
+        self.llm.reset();
     }
 
     /// What was asked of the LLM routes, oldest first; at most the last

@@ -2,10 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Dialect, ErrorKind, Operation, Route};
+use super::path::Template;
+use super::{ErrorKind, Operation};
 
-pub(super) const MESSAGES: Route =
-    Route { dialect: Dialect::Anthropic, operation: Operation::Messages, path: "/v1/messages" };
+pub(super) const ROUTES: &[Template] = &[
+    Template::new(Operation::Messages, "/v1/messages"),
+    Template::new(Operation::CountMessageTokens, "/v1/messages/count_tokens"),
+];
 
 #[derive(Serialize)]
 struct Body<'a> {

@@ -71,9 +71,7 @@ pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
     let raw = found.model.ok_or(BadBody("the body has no `model`".into()))?.get();
     let model =
         serde_json::from_str::<Text<'_>>(raw).map_err(|_| BadBody("`model` must be a string".into()))?.0;
-    // A comma would be a list of models to some servers.
-    let good = |c: char| c.is_ascii_graphic() && c != ',';
-    if model.is_empty() || model.len() > MAX_MODEL || !model.chars().all(good) {
+    if !is_model(&model) {
         let says =
             "`model` must be a name of 1 to 256 characters, without spaces, commas and anything but ASCII";
         return Err(BadBody(says.into()));
@@ -81,6 +79,12 @@ pub(super) fn read(body: &[u8]) -> Result<CallHead<'_>, BadBody> {
     // `raw` borrows from `body`, so the difference of the addresses is its place in it.
     let start = raw.as_ptr().addr() - body.as_ptr().addr();
     Ok(CallHead { model, model_at: start..start + raw.len(), stream: found.stream, tools: found.tools })
+}
+
+/// Whether that can be the name of a model. A comma would be a list of models to some servers.
+pub(super) fn is_model(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_graphic() && c != ',';
+    !name.is_empty() && name.len() <= MAX_MODEL && name.chars().all(good)
 }
 
 /// The parser's own words can quote the body, which may hold anything; only its position is kept.

@@ -2,12 +2,21 @@
 //! key, how model, stream and tools are named, how an error looks.
 
 mod anthropic;
+mod azure;
+mod bedrock;
 mod body;
+mod gemini;
+mod google;
 mod openai;
+mod path;
+mod vertex;
 
-use http::{HeaderMap, HeaderName, Method};
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use body::{BadBody, CallHead};
+use path::{ModelAt, Template};
 
 /// A family of provider APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,16 +26,63 @@ pub enum Dialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Google's Gemini API.
+    Gemini,
+    /// OpenAI's models on Azure.
+    Azure,
+    /// Google's and Anthropic's models on Vertex AI.
+    Vertex,
+    /// Models on Amazon Bedrock.
+    Bedrock,
 }
 
-/// One operation of a dialect.
+/// One operation of a dialect. The same one may be at different paths in different dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
-    /// `POST /v1/chat/completions` (OpenAI).
+    /// `POST …/chat/completions` (OpenAI, Azure).
     ChatCompletions,
+    /// `POST …/responses` (OpenAI, Azure).
+    Responses,
+    /// `POST …/embeddings` (OpenAI, Azure).
+    Embeddings,
     /// `POST /v1/messages` (Anthropic).
     Messages,
+    /// `POST /v1/messages/count_tokens` (Anthropic, Vertex).
+    CountMessageTokens,
+    /// `POST …:generateContent` (Gemini, Vertex).
+    GenerateContent,
+    /// `POST …:streamGenerateContent` (Gemini, Vertex).
+    StreamGenerateContent,
+    /// `POST …:countTokens` (Gemini, Vertex).
+    CountTokens,
+    /// `POST …:embedContent` (Gemini).
+    EmbedContent,
+    /// `POST …:batchEmbedContents` (Gemini).
+    BatchEmbedContents,
+    /// `POST …:rawPredict`: Anthropic's messages on Vertex.
+    RawPredict,
+    /// `POST …:streamRawPredict`: Anthropic's messages on Vertex, streamed.
+    StreamRawPredict,
+    /// `POST …/converse` (Bedrock).
+    Converse,
+    /// `POST …/converse-stream` (Bedrock).
+    ConverseStream,
+    /// `POST …/invoke`: a model's own format on Bedrock, such as Anthropic's messages.
+    InvokeModel,
+    /// `POST …/invoke-with-response-stream` (Bedrock).
+    InvokeModelWithResponseStream,
+    /// `GET …/models` (all but Vertex and Bedrock).
+    ListModels,
+    /// `GET …/models/{model}` (all but Vertex and Bedrock).
+    GetModel,
+}
+
+impl Operation {
+    /// The one method that it takes.
+    fn method(self) -> &'static str {
+        if matches!(self, Self::ListModels | Self::GetModel) { "GET" } else { "POST" }
+    }
 }
 
 /// A request's route, once and typed. Whatever is authorised is authorised on this, never on a path.
@@ -36,8 +92,25 @@ pub struct Route {
     pub dialect: Dialect,
     /// The operation.
     pub operation: Operation,
-    /// The path, as the provider documents it.
+    /// The path, as the provider documents it: `{…}` in place of what varies.
     pub path: &'static str,
+    model_at: Option<ModelAt>,
+}
+
+impl Route {
+    /// The model that the path names, if one does, decoded; `path` is the one that the route was found by.
+    pub fn model<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        self.model_at.and_then(|at| at.read(path))
+    }
+
+    /// The route, if that is its method.
+    ///
+    /// # Errors
+    /// [`NoRoute::WrongMethod`].
+    pub fn taking(self, method: &Method) -> Result<Self, NoRoute> {
+        let allowed = self.operation.method();
+        if method.as_str() == allowed { Ok(self) } else { Err(NoRoute::WrongMethod(allowed)) }
+    }
 }
 
 /// Why a path and a method are no route.
@@ -49,7 +122,16 @@ pub enum NoRoute {
     WrongMethod(&'static str),
 }
 
-const ROUTES: [Route; 2] = [openai::CHAT_COMPLETIONS, anthropic::MESSAGES];
+/// Every route, in the order in which they are tried: Gemini's before `/v1/models/{model}`, which would
+/// take its verb for a part of a model's name.
+const ROUTES: [(Dialect, &[Template]); 6] = [
+    (Dialect::Anthropic, anthropic::ROUTES),
+    (Dialect::Gemini, gemini::ROUTES),
+    (Dialect::OpenAi, openai::ROUTES),
+    (Dialect::Azure, azure::ROUTES),
+    (Dialect::Vertex, vertex::ROUTES),
+    (Dialect::Bedrock, bedrock::ROUTES),
+];
 
 /// Every header in which some provider's client sends its key. None of them ever reaches an upstream.
 pub static KEY_HEADERS: [HeaderName; 4] = [
@@ -97,22 +179,37 @@ pub enum ErrorKind {
 
 impl Dialect {
     /// The route of a method and a path, compared exactly as they came: a path that would need
-    /// decoding or cleaning is no route.
+    /// decoding or cleaning is no route. Only what varies in it, such as a model's name, may hold escapes.
     ///
     /// # Errors
     /// [`NoRoute`].
     pub fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
-        match ROUTES.iter().find(|route| route.path == path) {
-            Some(route) if method == Method::POST => Ok(*route),
-            Some(_) => Err(NoRoute::WrongMethod("POST")),
-            None => Err(NoRoute::UnknownPath),
-        }
+        Self::find(path).ok_or(NoRoute::UnknownPath)?.taking(method)
     }
 
-    /// The dialect to answer an error in when there is no route.
+    /// The route of a path, whatever the method.
+    pub fn find(path: &str) -> Option<Route> {
+        ROUTES.iter().find_map(|(dialect, templates)| {
+            let slashes = *dialect == Self::Bedrock;
+            templates.iter().find_map(|template| template.route(*dialect, path, slashes))
+        })
+    }
+
+    /// The dialect to answer an error in when there is no route, or that of a route which several
+    /// dialects share.
     pub fn guess(path: &str, headers: &HeaderMap) -> Self {
-        if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
+        let begins = |with: &[&str]| with.iter().any(|with| path.starts_with(with));
+        let has = |name: &str| headers.contains_key(name);
+        if begins(&["/v1/messages"]) || has("anthropic-version") {
             Self::Anthropic
+        } else if begins(&["/v1/projects/", "/v1beta1/"]) {
+            Self::Vertex
+        } else if begins(&["/v1beta/"]) || has("x-goog-api-key") {
+            Self::Gemini
+        } else if begins(&["/openai/"]) || has("api-key") {
+            Self::Azure
+        } else if begins(&["/model/"]) {
+            Self::Bedrock
         } else {
             Self::OpenAi
         }
@@ -123,26 +220,57 @@ impl Dialect {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Azure => "azure",
+            Self::Vertex => "vertex",
+            Self::Bedrock => "bedrock",
         }
+    }
+
+    /// The header in which a caller may send a key, beside `Authorization`.
+    pub fn key_header(self) -> Option<HeaderName> {
+        match self {
+            Self::Anthropic => Some(HeaderName::from_static("x-api-key")),
+            Self::Gemini => Some(HeaderName::from_static("x-goog-api-key")),
+            Self::Azure => Some(HeaderName::from_static("api-key")),
+            Self::OpenAi | Self::Vertex | Self::Bedrock => None,
+        }
+    }
+
+    /// The query parameter in which a caller may send a key.
+    pub fn key_parameter(self) -> Option<&'static str> {
+        (self == Self::Gemini).then_some("key")
     }
 
     /// The header that names a request in an answer.
     pub fn request_id_header(self) -> HeaderName {
-        match self {
-            Self::OpenAi => HeaderName::from_static("x-request-id"),
-            Self::Anthropic => HeaderName::from_static("request-id"),
-        }
+        HeaderName::from_static(match self {
+            Self::OpenAi => "x-request-id",
+            Self::Anthropic => "request-id",
+            // Google names none; a client that looks for one knows this name.
+            Self::Gemini | Self::Vertex => "x-request-id",
+            Self::Azure => "apim-request-id",
+            Self::Bedrock => "x-amzn-requestid",
+        })
     }
 
     /// The error's JSON body, as this provider words it.
     pub fn error_body(self, kind: ErrorKind, message: &str, request_id: &str) -> String {
         match self {
-            Self::OpenAi => openai::error_body(kind, message),
+            Self::OpenAi | Self::Azure => openai::error_body(kind, message),
             Self::Anthropic => anthropic::error_body(kind, message, request_id),
+            Self::Gemini | Self::Vertex => google::error_body(kind, message),
+            Self::Bedrock => bedrock::error_body(message),
         }
     }
 
-    /// Reads what a decision needs out of a request's body, and nothing else.
+    /// The header in which this provider says the kind of an error, if it does so outside the body.
+    pub fn error_header(self, kind: ErrorKind) -> Option<(HeaderName, HeaderValue)> {
+        (self == Self::Bedrock).then(|| bedrock::error_header(kind))
+    }
+
+    /// Reads what a decision needs out of a request's body, and nothing else. Knows the bodies of OpenAI's
+    /// and Anthropic's own routes; one that does not name its model is refused.
     ///
     /// # Errors
     /// [`BadBody`], worded for the caller.
@@ -152,33 +280,4 @@ impl Dialect {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes_are_exact() {
-        assert_eq!(Dialect::route(&Method::POST, "/v1/messages").unwrap().dialect, Dialect::Anthropic);
-        assert_eq!(
-            Dialect::route(&Method::POST, "/v1/chat/completions").unwrap().operation,
-            Operation::ChatCompletions
-        );
-        assert_eq!(Dialect::route(&Method::GET, "/v1/messages"), Err(NoRoute::WrongMethod("POST")));
-        for path in
-            ["/v1/messages/", "//v1/messages", "/v1/Messages", "/v1/%6Dessages", "/v1/messages/..", ""]
-        {
-            assert_eq!(Dialect::route(&Method::POST, path), Err(NoRoute::UnknownPath), "{path}");
-        }
-    }
-
-    #[test]
-    fn errors_look_like_the_providers_own() {
-        assert_eq!(
-            Dialect::OpenAi.error_body(ErrorKind::Authentication, "no \"key\"", "req_1"),
-            r#"{"error":{"message":"no \"key\"","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#
-        );
-        assert_eq!(
-            Dialect::Anthropic.error_body(ErrorKind::Permission, "no", "req_1"),
-            r#"{"type":"error","error":{"type":"permission_error","message":"no"},"request_id":"req_1"}"#
-        );
-    }
-}
+mod tests;

@@ -1,11 +1,17 @@
-//! OpenAI's chat completions. Error shapes: <https://platform.openai.com/docs/guides/error-codes>.
+//! OpenAI's chat completions, Responses, embeddings and models. Error shapes: <https://platform.openai.com/docs/guides/error-codes>.
 
 use serde::Serialize;
 
-use super::{Dialect, ErrorKind, Operation, Route};
+use super::path::Template;
+use super::{ErrorKind, Operation};
 
-pub(super) const CHAT_COMPLETIONS: Route =
-    Route { dialect: Dialect::OpenAi, operation: Operation::ChatCompletions, path: "/v1/chat/completions" };
+pub(super) const ROUTES: &[Template] = &[
+    Template::new(Operation::ChatCompletions, "/v1/chat/completions"),
+    Template::new(Operation::Responses, "/v1/responses"),
+    Template::new(Operation::Embeddings, "/v1/embeddings"),
+    Template::new(Operation::ListModels, "/v1/models"),
+    Template::new(Operation::GetModel, "/v1/models/{model}"),
+];
 
 #[derive(Serialize)]
 struct Body<'a> {

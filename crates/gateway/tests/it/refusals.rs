@@ -91,7 +91,9 @@ async fn broken_bodies_get_a_clear_error_in_the_dialect() {
 async fn unknown_routes_get_a_clear_error_in_the_dialect() {
     let world = World::new().await;
     let (key, _) = world.key("alice").await;
-    for path in ["/", "/chat/completions", "/v1/chat/completions/", "/v1/unknown", "/v1/messages/x"] {
+    let elsewhere = ["/v1/responses", "/v1/models", "/v1/messages/count_tokens", "/model/m/converse"];
+    let nowhere = ["/", "/chat/completions", "/v1/chat/completions/", "/v1/unknown", "/v1/messages/x"];
+    for path in elsewhere.into_iter().chain(nowhere) {
         let answer =
             world.client.post(format!("{}{path}", world.url)).bearer_auth(&key).send().await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");

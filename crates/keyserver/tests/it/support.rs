@@ -469,6 +469,18 @@ pub(crate) async fn get(url: &str) -> String {
     String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap()
 }
 
+/// Lets another thread's server and the tasks here run until `done`, or for so long that it never will be.
+pub(crate) async fn elsewhere(done: impl Fn() -> bool) -> bool {
+    for _ in 0..1_000_000 {
+        if done() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+        std::thread::yield_now();
+    }
+    false
+}
+
 /// Lets the tasks of servers run until `done`, or long enough to see that it never will be.
 pub(crate) async fn eventually(done: impl Fn() -> bool) -> bool {
     for _ in 0..1000 {

@@ -2,52 +2,51 @@
 //! offered, and knows a few names of models that fail.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::Failure;
 use super::call::{Call, Tool};
-use super::reply::{Part, Plan, Script};
-use crate::body::End;
-use crate::fixture::{CHUNKS, TEXT};
+use super::{Chosen, Failure, Plan};
+use crate::api_error::ApiError;
+use crate::reply::{Part, Reply, TEXT};
 
+/// The model that does not exist.
+pub(super) const NO_MODEL: &str = "no-such-model";
 /// After how many frames `mock-cut` resets the connection.
 const CUT_AFTER: usize = 3;
 /// How many names of models that fail once are remembered.
 const REMEMBERED: usize = 65_536;
 
+static HELLO: LazyLock<Reply> = LazyLock::new(|| TEXT.into());
+
 /// | model | answer |
 /// |---|---|
 /// | `no-such-model` | 404 |
 /// | `mock-429` | 429 with `retry-after: 1` |
-/// | `mock-529` | 529 with `x-should-retry: true` |
+/// | `mock-529` | 529, of Anthropic with `x-should-retry: true` |
 /// | `mock-STATUS-once-ANYTHING` | that status with `retry-after: 1` for the first time, then normal |
 /// | `mock-cut` | a stream breaks off with a reset |
 pub(super) fn plan<'a>(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Result<Plan<'a>, Failure> {
     let fail = match &*call.model {
-        "no-such-model" => return Err(Failure::new(404, "the model does not exist")),
-        "mock-429" => Some(Failure::new(429, "Rate limit reached.").retry_soon()),
-        "mock-529" => {
-            Some(Failure::new(529, "Overloaded").with(HeaderName::from_static("x-should-retry"), "true"))
-        }
+        NO_MODEL => return Err(Failure::new(404, "the model does not exist")),
+        "mock-429" => Some(Failure::from(&ApiError::rate_limited()).retry_soon()),
+        "mock-529" => Some(Failure::new(529, "Overloaded")),
         model => fails_once(model, failed_once),
     };
     if let Some(failure) = fail {
         return Ok(Plan::Fail(failure));
     }
-    let part = match &call.tool {
-        Some(tool) if !call.answers_tool => Part::tool(tool.name.clone(), &arguments(tool)),
-        _ => Part::Text(TEXT.to_owned()),
-    };
-    Ok(Plan::Reply(Script {
-        parts: vec![part].into(),
-        chunks: CHUNKS,
-        latency: Duration::ZERO,
-        end: (call.model == "mock-cut").then_some((CUT_AFTER, End::Reset)),
-    }))
+    if call.model == "mock-cut" {
+        return Ok(Plan::Reply(Chosen::Made(Box::new(HELLO.clone().reset_after_frames(CUT_AFTER)))));
+    }
+    Ok(match &call.tool {
+        Some(tool) if !call.answers_tool => {
+            let part = Part::tool(tool.name.clone(), &arguments(tool));
+            Plan::Reply(Chosen::Made(Box::new(Reply::new().part(part))))
+        }
+        _ => Plan::Reply(Chosen::Known(&HELLO)),
+    })
 }
 
 fn fails_once(model: &str, failed_once: &Mutex<HashSet<String>>) -> Option<Failure> {

@@ -1,5 +1,6 @@
 //! What every dialect's request says, in common words.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -63,71 +64,82 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure
 
 /// The content of a message: a text, a list of parts, or nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Content {
-    /// The text of the text parts.
-    pub(crate) text: String,
+pub(super) struct Content<'a> {
+    /// The text of the text parts. A text without escapes is not copied.
+    pub(super) text: Cow<'a, str>,
     /// The bytes of the text in tools' results.
     nested_bytes: usize,
     /// Whether a part is a tool's result.
-    pub(crate) tool_result: bool,
+    pub(super) tool_result: bool,
 }
 
-impl Content {
-    pub(crate) fn bytes(&self) -> usize {
+impl Content<'_> {
+    pub(super) fn bytes(&self) -> usize {
         self.text.len() + self.nested_bytes
     }
 }
 
 #[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    r#type: String,
-    text: Option<String>,
-    content: Option<Content>,
+struct Part<'a> {
+    #[serde(default, borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
 }
 
-impl<'de> Deserialize<'de> for Content {
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
     fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct TextOrParts;
-
-        impl<'de> Visitor<'de> for TextOrParts {
-            type Value = Content;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of parts")
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Content, E> {
-                Ok(Content::default())
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content { text: text.to_owned(), ..Content::default() })
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {
-                let mut content = Content::default();
-                while let Some(part) = parts.next_element::<Part>()? {
-                    content.text.push_str(part.text.as_deref().unwrap_or_default());
-                    content.nested_bytes += part.content.map_or(0, |nested| nested.bytes());
-                    content.tool_result |= part.r#type == "tool_result";
-                }
-                Ok(content)
-            }
-        }
-
         from.deserialize_any(TextOrParts)
+    }
+}
+
+struct TextOrParts;
+
+impl<'de> Visitor<'de> for TextOrParts {
+    type Value = Content<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a list of parts")
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<Content<'de>, E> {
+        Ok(Content::default())
+    }
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Content<'de>, E> {
+        Ok(Content { text: text.into(), ..Content::default() })
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Content<'de>, E> {
+        Ok(Content { text: text.to_owned().into(), ..Content::default() })
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content<'de>, A::Error> {
+        let mut content = Content::default();
+        while let Some(part) = parts.next_element::<Part<'de>>()? {
+            match part.text {
+                Some(text) if content.text.is_empty() => content.text = text,
+                Some(text) => content.text.to_mut().push_str(&text),
+                None => {}
+            }
+            content.nested_bytes += part.content.map_or(0, |nested| nested.bytes());
+            content.tool_result |= part.r#type == "tool_result";
+        }
+        Ok(content)
     }
 }
 
 /// One message of a conversation.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Message {
-    pub(crate) role: String,
-    #[serde(default)]
-    pub(crate) content: Content,
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    pub(super) role: Cow<'a, str>,
+    #[serde(default, borrow)]
+    pub(super) content: Content<'a>,
 }
 
 /// The text of the last message of the user, and the bytes of all.
-pub(crate) fn texts(messages: &mut [Message]) -> (String, usize) {
+pub(super) fn texts(messages: &mut [Message<'_>]) -> (String, usize) {
     let bytes = messages.iter().map(|message| message.content.bytes()).sum();
     let last = messages.iter_mut().rev().find(|message| message.role == "user");
-    (last.map(|message| std::mem::take(&mut message.content.text)).unwrap_or_default(), bytes)
+    let text = last.map(|message| std::mem::take(&mut message.content.text).into_owned());
+    (text.unwrap_or_default(), bytes)
 }

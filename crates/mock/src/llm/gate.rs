@@ -1,48 +1,68 @@
-//! Who may call: tokens with and without a number of uses, and an identity provider's access tokens.
+//! Who may call: keys of a test's own, and an identity provider's access tokens.
 
 #[cfg(feature = "oauth")]
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
-use portunus_auth_core::dialect::KEY_HEADERS;
+use http::HeaderValue;
 use portunus_auth_core::{BearerToken, Dialect};
 
-use crate::capture::bearer;
+use super::presented::{self, Presented};
+use super::sigv4::{self, BadSignature};
+use crate::capture::Recorded;
+use crate::key::Key;
 #[cfg(feature = "oauth")]
 use crate::oauth::IssuedTokens;
 use crate::secrets::Secrets;
 
 /// Why a caller was turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) struct Refused {
+    pub(crate) why: Why,
+    /// Whether the credential came in the `Authorization` header.
+    pub(crate) bearer: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
     Missing,
     Wrong {
         /// The key as OpenAI would repeat it.
         masked: String,
-        /// Whether it came in the `Authorization` header.
-        bearer: bool,
     },
     Expired,
     Revoked,
     Exhausted,
+    Signature(BadSignature),
+    /// One of Anthropic's OAuth tokens, which nobody issued.
+    UnknownOAuth,
+    /// One of Anthropic's OAuth tokens, without the header that opts in to them.
+    NoOptIn,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Uses {
-    Unlimited,
-    Left(u32),
-    Revoked,
+impl Refused {
+    pub(crate) fn wrong(token: &str, bearer: bool) -> Self {
+        Self { why: Why::Wrong { masked: mask(token) }, bearer }
+    }
 }
 
-impl Uses {
-    fn admit(self) -> Result<(), Refused> {
-        match self {
-            Self::Unlimited | Self::Left(1..) => Ok(()),
-            Self::Left(0) => Err(Refused::Exhausted),
-            Self::Revoked => Err(Refused::Revoked),
+/// A key and what became of it.
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    left: Option<u32>,
+    ends_at: Option<SystemTime>,
+    revoked: bool,
+}
+
+impl Entry {
+    fn admit(&self, now: SystemTime) -> Result<(), Why> {
+        match self.left {
+            _ if self.revoked => Err(Why::Revoked),
+            _ if self.ends_at.is_some_and(|end| end <= now) => Err(Why::Expired),
+            Some(0) => Err(Why::Exhausted),
+            _ => Ok(()),
         }
     }
 }
@@ -50,72 +70,117 @@ impl Uses {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     always: bool,
-    tokens: Mutex<Secrets<Uses>>,
+    keys: Mutex<Secrets<Entry>>,
     #[cfg(feature = "oauth")]
     issued: Option<Arc<IssuedTokens>>,
 }
 
 impl Gate {
-    /// A gate that is closed once a token is known to it, or right away when `always`.
+    /// A gate that is closed once a key is known to it, or right away when `always`.
     #[cfg(not(feature = "oauth"))]
     pub(crate) fn new(always: bool) -> Self {
         Self { always, ..Self::default() }
     }
 
-    /// A gate that is closed once a token is known to it, or right away when `always` or when an
+    /// A gate that is closed once a key is known to it, or right away when `always` or when an
     /// identity provider's access tokens are to pass.
     #[cfg(feature = "oauth")]
     pub(crate) fn new(always: bool, issued: Option<Arc<IssuedTokens>>) -> Self {
         Self { always: always || issued.is_some(), issued, ..Self::default() }
     }
 
-    pub(crate) fn add(&self, token: &str, uses: Option<u32>) {
-        self.lock().insert(token, uses.map_or(Uses::Unlimited, Uses::Left));
+    pub(crate) fn add(&self, key: Key, now: SystemTime) {
+        let token = key.token.clone();
+        let entry = Entry { left: key.uses, ends_at: key.ends_at(now), revoked: false, key };
+        self.lock().insert(token.expose(), entry);
     }
 
     pub(crate) fn revoke(&self, token: &str) {
-        self.lock().insert(token, Uses::Revoked);
+        let mut keys = self.lock();
+        match keys.get_mut(token) {
+            Some(entry) => entry.revoked = true,
+            None => {
+                let key = Key::new(token);
+                keys.insert(token, Entry { left: None, ends_at: None, revoked: true, key });
+            }
+        }
+    }
+
+    /// Ends a key now. Whether it is known.
+    pub(crate) fn expire(&self, token: &str, now: SystemTime) -> bool {
+        self.lock().get_mut(token).map(|entry| entry.ends_at = Some(now)).is_some()
+    }
+
+    /// How many uses a key has left. `None`: no such key, or no limit.
+    pub(crate) fn left(&self, token: &str) -> Option<u32> {
+        self.lock().get(token)?.left
+    }
+
+    /// Gives every key back what it had when it was added.
+    pub(crate) fn reset(&self, now: SystemTime) {
+        self.lock().each(|entry| {
+            (entry.left, entry.ends_at, entry.revoked) = (entry.key.uses, entry.key.ends_at(now), false);
+        });
     }
 
     /// The credential of a request that may pass. With an open gate that is any, or none.
     pub(crate) fn admit(
         &self,
         dialect: Dialect,
-        headers: &HeaderMap,
+        request: &Recorded,
         now: SystemTime,
         faithful: bool,
     ) -> Result<Option<BearerToken>, Refused> {
-        let presented = presented(own_header(dialect), headers);
+        let presented = presented::find(dialect, request);
         if !self.is_closed() {
-            return Ok(presented.ok().map(|(token, _)| token));
+            return Ok(presented.ok().map(|found| found.token));
         }
-        let (token, bearer) = presented?;
-        let wrong = || Err(wrong(token.expose(), bearer));
-        // Anthropic takes OAuth tokens as bearer tokens only.
-        if faithful && !bearer && token.expose().starts_with("sk-ant-oat") {
-            return wrong();
+        let Presented { token, bearer, signed } = presented?;
+        let refused = |why| Refused { why, bearer };
+        let oauth = faithful && dialect == Dialect::Anthropic && token.expose().starts_with("sk-ant-oat");
+        if oauth {
+            check_opt_in(request, &token, bearer)?;
         }
-        // A token that was named is decided by its own entry: exhausted is not unknown.
-        let known = self.lock().get(token.expose()).copied();
+        let known = {
+            let keys = self.lock();
+            let known = keys.get(token.expose()).filter(|entry| entry.key.aws.is_some() == signed);
+            known.map(|entry| (entry.admit(now), entry.key.aws.clone()))
+        };
+        // A key that was named is decided by its own entry: exhausted is not unknown.
         match known {
-            Some(uses) => uses.admit()?,
+            Some((admitted, aws)) => {
+                if let Some(aws) = aws {
+                    sigv4::verify(request, &aws, now).map_err(|bad| refused(Why::Signature(bad)))?;
+                }
+                admitted.map_err(refused)?;
+            }
+            None if signed => return Err(refused(Why::Signature(BadSignature::UnknownKey))),
             None => match self.issued(&token, now) {
                 Some(true) if bearer || !faithful => {}
-                Some(false) => return Err(Refused::Expired),
-                _ => return wrong(),
+                Some(false) => return Err(refused(Why::Expired)),
+                _ if oauth => return Err(refused(Why::UnknownOAuth)),
+                _ => return Err(Refused::wrong(token.expose(), bearer)),
             },
         }
         Ok(Some(token))
     }
 
-    /// Takes one use of a token that has a number of them; check and decrement are one step.
-    pub(crate) fn spend(&self, token: &BearerToken) -> Result<(), Refused> {
-        let mut tokens = self.lock();
-        let Some(uses) = tokens.get_mut(token.expose()) else { return Ok(()) };
-        uses.admit()?;
-        if let Uses::Left(left) = uses {
-            *left = left.saturating_sub(1);
-        }
+    /// Whether a key may be used for a model, at a path; one of which nothing is known may.
+    pub(crate) fn allows(&self, token: &BearerToken, model: &str, path: &str) -> bool {
+        let keys = self.lock();
+        let Some(Entry { key, .. }) = keys.get(token.expose()) else { return true };
+        let has = |list: &Option<Vec<String>>, wanted: &str| {
+            list.as_ref().is_none_or(|list| list.iter().any(|allowed| allowed == wanted))
+        };
+        has(&key.models, model) && has(&key.paths, path)
+    }
+
+    /// Takes one use of a key that has a number of them; check and decrement are one step.
+    pub(crate) fn spend(&self, token: &BearerToken, now: SystemTime) -> Result<(), Refused> {
+        let mut keys = self.lock();
+        let Some(entry) = keys.get_mut(token.expose()) else { return Ok(()) };
+        entry.admit(now).map_err(|why| Refused { why, bearer: true })?;
+        entry.left = entry.left.map(|left| left.saturating_sub(1));
         Ok(())
     }
 
@@ -134,41 +199,19 @@ impl Gate {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, Secrets<Uses>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Secrets<Entry>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where the provider itself looks for a key, beside `Authorization`.
-fn own_header(dialect: Dialect) -> Option<HeaderName> {
-    (dialect == Dialect::Anthropic).then(|| HeaderName::from_static("x-api-key"))
-}
-
-/// The one credential of a request and whether it is a bearer token. Two different ones are refused,
-/// wherever they are: a client that sends a second key leaks it.
-fn presented(own: Option<HeaderName>, headers: &HeaderMap) -> Result<(BearerToken, bool), Refused> {
-    let mut found: Option<(&str, bool)> = None;
-    let mut accepted = false;
-    for name in &KEY_HEADERS {
-        for value in headers.get_all(name) {
-            let is_bearer = name == AUTHORIZATION;
-            let text = value.to_str().map_err(|_| wrong("", is_bearer))?;
-            let token = if is_bearer { bearer(text).ok_or_else(|| wrong("", true))? } else { text };
-            if found.is_some_and(|(before, _)| before != token) {
-                return Err(wrong(token, is_bearer));
-            }
-            accepted |= is_bearer || own.as_ref() == Some(name);
-            found.get_or_insert((token, is_bearer));
-        }
+/// Anthropic takes its OAuth tokens as bearer tokens only, and only from callers who say that they know.
+fn check_opt_in(request: &Recorded, token: &BearerToken, bearer: bool) -> Result<(), Refused> {
+    if !bearer {
+        return Err(Refused::wrong(token.expose(), bearer));
     }
-    match found {
-        Some((token, is_bearer)) if accepted && !token.is_empty() => Ok((BearerToken::new(token), is_bearer)),
-        _ => Err(Refused::Missing),
-    }
-}
-
-fn wrong(token: &str, bearer: bool) -> Refused {
-    Refused::Wrong { masked: mask(token), bearer }
+    let betas = request.headers_with_secrets().get_all("anthropic-beta");
+    let knows = |value: &HeaderValue| value.to_str().is_ok_and(|betas| betas.contains("oauth-2025-04-20"));
+    if betas.iter().any(knows) { Ok(()) } else { Err(Refused { why: Why::NoOptIn, bearer }) }
 }
 
 /// The first eight and the last four characters; of a short key, nothing.

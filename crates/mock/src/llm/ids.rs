@@ -2,37 +2,73 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[derive(Debug, Default)]
-pub(crate) struct Ids {
-    request: AtomicU64,
-    completion: AtomicU64,
-    call: AtomicU64,
-    message: AtomicU64,
-    tool_use: AtomicU64,
+/// What is counted apart.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Request,
+    Completion,
+    Call,
+    Message,
+    ToolUse,
+    Response,
+    FunctionCall,
+    Reasoning,
+    Gemini,
+    BedrockTool,
 }
 
-fn next(counter: &AtomicU64, prefix: &str) -> String {
-    format!("{prefix}{}", counter.fetch_add(1, Ordering::Relaxed) + 1)
-}
+const KINDS: usize = 10;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ids([AtomicU64; KINDS]);
 
 impl Ids {
     pub(crate) fn request(&self) -> String {
-        next(&self.request, "req_mock_")
+        self.next(Kind::Request, "req_mock_")
     }
 
     pub(crate) fn completion(&self) -> String {
-        next(&self.completion, "chatcmpl-mock-")
+        self.next(Kind::Completion, "chatcmpl-mock-")
     }
 
     pub(crate) fn call(&self) -> String {
-        next(&self.call, "call_mock_")
+        self.next(Kind::Call, "call_mock_")
     }
 
     pub(crate) fn message(&self) -> String {
-        next(&self.message, "msg_mock_")
+        self.next(Kind::Message, "msg_mock_")
     }
 
     pub(crate) fn tool_use(&self) -> String {
-        next(&self.tool_use, "toolu_mock_")
+        self.next(Kind::ToolUse, "toolu_mock_")
+    }
+
+    pub(crate) fn response(&self) -> String {
+        self.next(Kind::Response, "resp_mock_")
+    }
+
+    pub(crate) fn function_call(&self) -> String {
+        self.next(Kind::FunctionCall, "fc_mock_")
+    }
+
+    pub(crate) fn reasoning(&self) -> String {
+        self.next(Kind::Reasoning, "rs_mock_")
+    }
+
+    pub(crate) fn gemini(&self) -> String {
+        self.next(Kind::Gemini, "gemini_mock_")
+    }
+
+    pub(crate) fn bedrock_tool(&self) -> String {
+        self.next(Kind::BedrockTool, "tooluse_mock_")
+    }
+
+    /// Counts from 1 again.
+    pub(crate) fn reset(&self) {
+        self.0.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
+    }
+
+    fn next(&self, kind: Kind, prefix: &str) -> String {
+        format!("{prefix}{}", self.0[kind as usize].fetch_add(1, Ordering::Relaxed) + 1)
     }
 }

@@ -1,96 +1,87 @@
 //! The LLM provider: from a request to an answer, the same way for every dialect.
 
-mod anthropic;
 mod builtin;
 mod call;
+mod challenge;
+mod completion;
+mod disturb;
+mod embeddings;
+mod event_stream;
+mod failure;
 mod gate;
 mod ids;
-mod openai;
-mod reply;
+mod models;
+mod presented;
+mod provider;
+mod replying;
+mod rules;
+mod sigv4;
+mod stream;
+mod wire;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
-use std::time::UNIX_EPOCH;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::header::{ALLOW, LOCATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use portunus_auth_core::dialect::{NoRoute, Operation, Route};
 use portunus_auth_core::{BearerToken, Clock, Dialect};
 
 use crate::answer::{self, Answer};
-use crate::body::{self, End, Frames, Unread};
+use crate::api_error::ApiError;
+use crate::body::{self, Unread};
 use crate::capture::{Log, Recorded};
-use crate::fixture::Fixture;
+use crate::fault::{Fault, Faults};
+use crate::limiter::Limiter;
+use crate::reply::Reply;
+use crate::step::Kind;
+use crate::subject::Subject;
+use failure::{Cause, Halt};
+use provider::About;
 
 pub(crate) use call::Call;
-pub(crate) use gate::{Gate, Refused};
+pub(crate) use challenge::Resource;
+pub(crate) use failure::Failure;
+pub(crate) use gate::Gate;
 pub(crate) use ids::Ids;
-pub(crate) use reply::{Part, Plan, Reply, Script};
+pub(crate) use rules::Rules;
 
-/// An error in a dialect's own words: its status and what it says.
+/// What to do about a request.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) status: u16,
-    pub(crate) message: Cow<'static, str>,
-    /// Set on a 401.
-    pub(crate) refused: Option<Refused>,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+pub(crate) enum Plan<'a> {
+    Reply(Chosen<'a>),
+    Fail(Failure),
+    Disturb(Fault),
 }
 
-impl Failure {
-    pub(crate) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), refused: None, headers: Vec::new() }
-    }
-
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, HeaderValue::from_static(value)));
-        self
-    }
-
-    /// One second, the least that a client can be told.
-    fn retry_soon(self) -> Self {
-        self.with(RETRY_AFTER, "1")
-    }
+/// The reply to a request.
+#[derive(Debug)]
+pub(crate) enum Chosen<'a> {
+    Known(&'a Reply),
+    /// Made for this request.
+    Made(Box<Reply>),
 }
 
-/// What differs from one dialect to the next.
-trait Wire: Sync {
-    /// Reads a request's body.
-    fn read(&self, body: &[u8], asked: Asked) -> Result<Call, Failure>;
-    /// The whole answer as JSON.
-    fn json(&self, reply: &Reply<'_>) -> Vec<u8>;
-    /// The answer as server-sent events, one frame each.
-    fn frames(&self, reply: &Reply<'_>) -> Vec<Bytes>;
-    fn reply_id(&self, ids: &Ids) -> String;
-    fn tool_id(&self, ids: &Ids) -> String;
-    /// What a 401 says when the server speaks as the provider does.
-    fn refusal(&self, refused: &Refused) -> Cow<'static, str>;
-    fn error(&self, failure: &Failure, request_id: &str, faithful: bool) -> Vec<u8>;
-    fn models(&self) -> Vec<u8>;
-}
+impl Deref for Chosen<'_> {
+    type Target = Reply;
 
-/// What is asked about the messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Completion,
-    TokenCount,
-}
-
-/// The dialect's wire format. Whatever has none of its own speaks like OpenAI.
-fn wire(dialect: Dialect) -> &'static dyn Wire {
-    match dialect {
-        Dialect::Anthropic => &anthropic::Anthropic,
-        _ => &openai::OpenAi,
+    fn deref(&self) -> &Reply {
+        match self {
+            Self::Known(reply) => reply,
+            Self::Made(reply) => reply,
+        }
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Llm {
     pub(crate) gate: Gate,
-    pub(crate) fixtures: Vec<Fixture>,
+    pub(crate) rules: Rules,
     pub(crate) faithful: bool,
     pub(crate) body_limit: usize,
     pub(crate) clock: Arc<dyn Clock>,
@@ -98,6 +89,24 @@ pub(crate) struct Llm {
     pub(crate) log: Log,
     /// The names of models that fail once and have done so.
     pub(crate) failed_once: Mutex<HashSet<String>>,
+    /// The errors of the next requests.
+    pub(crate) failing: Faults<ApiError>,
+    pub(crate) limiter: Option<Limiter>,
+    /// Set if challenges point to metadata.
+    pub(crate) resource: Option<Resource>,
+}
+
+/// A request on its way through, and what is known of it so far.
+struct Trip<'a> {
+    seen: &'a Recorded,
+    dialect: Dialect,
+    request_id: &'a str,
+    /// The model, once it is known.
+    model: Option<Cow<'a, str>>,
+    /// Whether a stream is an array, and so is an error in its place (Google's, without `alt=sse`).
+    as_array: bool,
+    /// How long to wait before answering.
+    delay: Duration,
 }
 
 impl Llm {
@@ -108,16 +117,30 @@ impl Llm {
         let seen = Recorded::new(head.method, head.uri, head.headers, kept, self.clock.now());
         self.log.add(seen.clone());
 
-        let dialect = dialect(seen.path(), seen.headers_with_secrets());
+        let route = Dialect::find(seen.path());
+        let dialect = dialect(route, &seen);
         let request_id = self.ids.request();
-        let mut answer = self.answer(dialect, &seen, body).unwrap_or_else(|failure| {
-            let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut answer = answer::json(status, wire(dialect).error(&failure, &request_id, self.faithful));
-            answer.headers_mut().extend(failure.headers);
-            answer
-        });
-        if let Ok(id) = HeaderValue::try_from(request_id) {
+        let mut trip = Trip {
+            seen: &seen,
+            dialect,
+            request_id: &request_id,
+            model: None,
+            as_array: as_array(route, &seen),
+            delay: Duration::ZERO,
+        };
+        let mut answer = match self.answer(&mut trip, route, body) {
+            Ok(answer) => answer,
+            Err(Halt::Disturbed(fault)) => fault.answer().await,
+            Err(Halt::Failed(failure)) => self.failed(&trip, &failure),
+        };
+        if !trip.delay.is_zero() {
+            tokio::time::sleep(trip.delay).await;
+        }
+        if let Ok(id) = HeaderValue::try_from(&request_id) {
             answer.headers_mut().insert(dialect.request_id_header(), id);
+        }
+        if self.faithful {
+            provider::of(dialect).account(answer.headers_mut());
         }
         seen.answered(answer.status());
         answer
@@ -125,93 +148,170 @@ impl Llm {
 
     fn answer(
         &self,
-        dialect: Dialect,
-        seen: &Recorded,
+        trip: &mut Trip<'_>,
+        route: Option<Route>,
         body: Result<Bytes, Unread>,
-    ) -> Result<Answer, Failure> {
-        if seen.path() == "/health" {
-            return Ok(answer::json(StatusCode::OK, r#"{"status":"ok"}"#));
+    ) -> Result<Answer, Halt> {
+        let seen = trip.seen;
+        if let Some(answer) = self.open(seen.path()) {
+            return Ok(answer);
         }
-        let found = self.gate.admit(dialect, seen.headers_with_secrets(), self.clock.now(), self.faithful);
-        let key = found.map_err(|refused| self.unauthorized(dialect, refused))?;
-        let asked = match (seen.path(), seen.method()) {
-            ("/v1/models", &Method::GET) => {
-                return Ok(answer::json(StatusCode::OK, wire(dialect).models()));
-            }
-            ("/v1/messages/count_tokens", &Method::POST) => Asked::TokenCount,
-            (path, method) => match Dialect::route(method, path) {
-                Ok(Route { operation: Operation::ChatCompletions | Operation::Messages, .. }) => {
-                    Asked::Completion
-                }
-                Err(NoRoute::WrongMethod(allowed)) => {
-                    return Err(Failure::new(405, "the route takes another method").with(ALLOW, allowed));
-                }
-                Ok(_) | Err(NoRoute::UnknownPath) => {
-                    return Err(Failure::new(404, "there is no such route"));
-                }
-            },
-        };
+        let found = self.gate.admit(trip.dialect, seen, self.clock.now(), self.faithful);
+        let key = found.map_err(refused)?;
+        let route = route.ok_or_else(|| Failure::new(404, "there is no such route"))?;
+        let route = route.taking(seen.method()).map_err(|wrong| {
+            let failure = Failure::new(405, "the route takes another method");
+            let allow = if let NoRoute::WrongMethod(allowed) = wrong { Some(allowed) } else { None };
+            Failure { allow, ..failure }
+        })?;
+        trip.model = route.model(seen.path());
+        if let Operation::ListModels | Operation::GetModel = route.operation {
+            return Ok(list(trip)?);
+        }
         let body = body.map_err(|unread| match unread {
             Unread::TooLarge => Failure::new(413, "the request is too large"),
             Unread::Broken => Failure::new(400, "the body broke off"),
         })?;
-        let call = wire(dialect).read(&body, asked)?;
-        if asked == Asked::TokenCount {
-            let count = format!(r#"{{"input_tokens":{}}}"#, call.input_tokens());
-            return Ok(answer::json(StatusCode::OK, count));
-        }
-        let plan = self.plan(&call, key.as_ref())?;
-        if let Some(key) = &key {
-            self.gate.spend(key).map_err(|refused| self.unauthorized(dialect, refused))?;
-        }
-        match plan {
-            Plan::Fail(failure) => Err(failure),
-            Plan::Reply(script) => Ok(self.reply(dialect, &call, &script)),
+        match route.operation {
+            Operation::Embeddings | Operation::EmbedContent | Operation::BatchEmbedContents => {
+                self.embed(trip, route.operation, &body, key.as_ref())
+            }
+            operation => self.complete(trip, operation, &body, key.as_ref()),
         }
     }
 
-    fn unauthorized(&self, dialect: Dialect, refused: Refused) -> Failure {
-        let message =
-            if self.faithful { wire(dialect).refusal(&refused) } else { "Invalid bearer token".into() };
-        let failure = Failure::new(401, message).with(WWW_AUTHENTICATE, r#"Bearer realm="api""#);
-        Failure { refused: Some(refused), ..failure }
+    /// What is answered to everybody: `/health`, metadata, and `/code/STATUS` with that status.
+    fn open(&self, path: &str) -> Option<Answer> {
+        match (path, &self.resource) {
+            ("/health", _) => return Some(answer::json(StatusCode::OK, r#"{"status":"ok"}"#)),
+            (challenge::PATH, Some(resource)) => {
+                return Some(answer::json(StatusCode::OK, resource.metadata()));
+            }
+            _ => {}
+        }
+        // A status below 200 is no answer yet.
+        let status =
+            path.strip_prefix("/code/")?.parse().ok().filter(|status| (200..600).contains(status))?;
+        let mut answer = answer::json(StatusCode::from_u16(status).ok()?, "");
+        if (300..400).contains(&status) {
+            answer.headers_mut().insert(LOCATION, HeaderValue::from_static("/"));
+        }
+        Some(answer)
+    }
+
+    /// Begins anew: keys have the uses that they had, names are counted from 1, and nothing was asked.
+    pub(crate) fn reset(&self) {
+        self.gate.reset(self.clock.now());
+        self.ids.reset();
+        self.rules.reset();
+        self.log.clear();
+        self.failing.clear();
+        self.limiter.iter().for_each(Limiter::reset);
+        self.failed_once.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What to answer. The 404 does not repeat the request's text, which would end up in some CI's
     /// output.
-    fn plan(&self, call: &Call, key: Option<&BearerToken>) -> Result<Plan<'_>, Failure> {
-        if self.fixtures.is_empty() {
+    fn plan(&self, trip: &Trip<'_>, call: &Call, key: Option<&BearerToken>) -> Result<Plan<'_>, Failure> {
+        if let Some(error) = self.failing.next() {
+            return Ok(Plan::Fail(Failure::from(&error)));
+        }
+        if self.rules.are_empty() {
             return builtin::plan(call, &self.failed_once);
         }
-        let matched = self.fixtures.iter().find(|fixture| fixture.matches(call, key));
-        matched.map(Fixture::plan).ok_or_else(|| {
-            tracing::debug!(fixtures = self.fixtures.len(), "no fixture matches");
-            Failure::new(404, "no fixture matches this request")
+        let subject = Subject::new(call, trip.dialect, key, trip.seen);
+        let Some(step) = self.rules.choose(&subject) else {
+            let nearest = self.rules.nearest(&subject);
+            tracing::debug!(?nearest, "no fixture matches");
+            return Err(Failure::new(404, "no fixture matches this request"));
+        };
+        Ok(match &step.0 {
+            Kind::Reply(reply) => Plan::Reply(Chosen::Known(reply)),
+            Kind::Made(make) => {
+                let mut reply = make(trip.seen);
+                reply.fill();
+                Plan::Reply(Chosen::Made(Box::new(reply)))
+            }
+            Kind::Error(error) => Plan::Fail(Failure::from(&**error)),
+            Kind::Fault(fault) => Plan::Disturb(fault.clone()),
         })
     }
 
-    fn reply(&self, dialect: Dialect, call: &Call, script: &Script<'_>) -> Answer {
-        let wire = wire(dialect);
-        let created = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let reply = Reply::new(call, script, wire.reply_id(&self.ids), created, || wire.tool_id(&self.ids));
-        if !call.stream {
-            return answer::json(StatusCode::OK, wire.json(&reply));
+    fn about<'t>(&self, trip: &'t Trip<'_>) -> About<'t> {
+        let (model, faithful) = (trip.model.as_deref().unwrap_or_default(), self.faithful);
+        About { request_id: trip.request_id, model, faithful, retry_after: None }
+    }
+
+    /// An error in the dialect's own words.
+    fn failed(&self, trip: &Trip<'_>, failure: &Failure) -> Answer {
+        let provider = provider::of(trip.dialect);
+        let about = self.about(trip);
+        let mut answer = provider::word(provider, failure, &about, |error| {
+            let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut body = provider.error(error, &about);
+            if trip.as_array {
+                body = [b"[".as_slice(), &body, b"]"].concat();
+            }
+            let mut answer = answer::json(status, body);
+            provider.error_headers(error, answer.headers_mut());
+            answer
+        });
+        let headers = answer.headers_mut();
+        if let Some(limits) = &failure.limits {
+            limits.state(trip.dialect, self.clock.now(), headers);
         }
-        let mut frames = wire.frames(&reply);
-        let mut end = End::Clean;
-        if let Some((after, how)) = script.end {
-            frames.truncate(after);
-            end = how;
+        if let Some(chosen) = &failure.headers {
+            for (name, value) in chosen.iter() {
+                headers.insert(name, value.clone());
+            }
         }
-        answer::events(Frames::new(frames, script.latency, end))
+        if let Some(allow) = failure.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        let status = answer.status().as_u16();
+        if let Some(challenge) = challenge::of(&failure.cause, status, self.resource.as_ref()) {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        answer
     }
 }
 
-/// The dialect of a route; where there is none, or two dialects share it, the caller's headers decide.
-fn dialect(path: &str, headers: &HeaderMap) -> Dialect {
-    match Dialect::route(&Method::POST, path) {
-        Ok(route) => route.dialect,
-        Err(_) if path == "/v1/models" && headers.contains_key("x-api-key") => Dialect::Anthropic,
-        Err(_) => Dialect::guess(path, headers),
+fn as_array(route: Option<Route>, seen: &Recorded) -> bool {
+    let streams = route.is_some_and(|route| route.operation == Operation::StreamGenerateContent);
+    let mut query = form_urlencoded::parse(seen.query().unwrap_or_default().as_bytes());
+    streams && !query.any(|(name, value)| name == "alt" && value == "sse")
+}
+
+/// The models, or the one that the path names.
+fn list(trip: &Trip<'_>) -> Result<Answer, Failure> {
+    let body = match trip.model.as_deref() {
+        Some(builtin::NO_MODEL) => return Err(Failure::new(404, "the model does not exist")),
+        Some(id) => models::one(trip.dialect, id),
+        None => models::list(trip.dialect),
+    };
+    Ok(answer::json(StatusCode::OK, body))
+}
+
+fn refused(refused: gate::Refused) -> Failure {
+    Failure::of(Cause::Refused(refused))
+}
+
+/// The dialect of a route; where there is none, or several dialects share it, the caller's headers decide.
+fn dialect(route: Option<Route>, seen: &Recorded) -> Dialect {
+    let headers: &HeaderMap = seen.headers_with_secrets();
+    let has = |name: &str| headers.contains_key(name);
+    let lists = |operation| matches!(operation, Operation::ListModels | Operation::GetModel);
+    match route {
+        Some(Route { dialect: Dialect::OpenAi, operation, .. }) if lists(operation) => {
+            if has("x-api-key") || has("anthropic-version") {
+                Dialect::Anthropic
+            } else if has("x-goog-api-key") {
+                Dialect::Gemini
+            } else {
+                Dialect::OpenAi
+            }
+        }
+        Some(route) => route.dialect,
+        None => Dialect::guess(seen.path(), headers),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portunus_mock::{Fixture, ServerBuilder};
+use portunus_mock::{ApiError, Fixture, ServerBuilder};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ async fn the_documented_bodies() {
 }
 
 #[tokio::test]
-async fn the_faithful_bodies() {
+async fn the_faithful_bodies_of_openai() {
     let server =
         ServerBuilder::new().faithful().with_bearer_token_uses("sk-used-up", 0).build().await.unwrap();
     server.revoke_token("sk-revoked");
@@ -103,8 +103,11 @@ async fn the_faithful_bodies() {
         json_of(request.send().await.unwrap()).await["error"].clone()
     };
     let missing = openai(None).await;
-    assert_eq!((&missing["type"], &missing["code"]), (&json!("invalid_request_error"), &Value::Null));
-    assert!(missing["message"].as_str().unwrap().starts_with("You didn't provide an API key."));
+    assert_eq!(
+        missing,
+        json!({"message": "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the API from your browser and are prompted for a username and password. You can obtain an API key from https://platform.openai.com/account/api-keys.",
+            "type": "invalid_request_error", "param": null, "code": null})
+    );
     assert_eq!(
         openai(Some("sk-VKMIsABCDEFGHIJKLMNwjh3")).await,
         json!({"message": "Incorrect API key provided: sk-VKMIs****wjh3. You can find your API key at https://platform.openai.com/account/api-keys.",
@@ -113,11 +116,21 @@ async fn the_faithful_bodies() {
     let short = openai(Some("short-canary")).await;
     assert!(!short.to_string().contains("canary"), "{short}");
     let revoked = openai(Some("sk-revoked")).await;
-    assert_eq!(revoked["code"], "invalid_authentication");
+    assert_eq!(
+        revoked,
+        json!({"message": "Your authentication token has been invalidated. Please try signing in again.",
+            "type": "invalid_request_error", "param": null, "code": "invalid_authentication"})
+    );
     let exhausted = openai(Some("sk-used-up")).await;
     let texts = [&missing, &short, &revoked, &exhausted].map(|error| error["message"].as_str().unwrap());
     assert!(texts.iter().enumerate().all(|(n, text)| !texts[..n].contains(text)), "{texts:?}");
+}
 
+#[tokio::test]
+async fn the_faithful_bodies_of_anthropic() {
+    let server = ServerBuilder::new().faithful().with_auth(true).build().await.unwrap();
+    server.revoke_token("sk-revoked");
+    let url = server.url();
     let anthropic = async |name: &'static str, key: &str| {
         let mut request = post_message(&url, &message("m", "hi"));
         if !name.is_empty() {
@@ -138,8 +151,27 @@ async fn the_faithful_bodies() {
     // An OAuth token is no API key, even if it is a good one.
     server.add_token("sk-ant-oat01-x");
     assert_eq!(anthropic("x-api-key", "sk-ant-oat01-x").await, "invalid x-api-key");
-    let good = post_message(&url, &message("m", "hi")).bearer_auth("sk-ant-oat01-x");
-    assert_eq!(status(good).await, 200);
+    // Even as a bearer token it needs a header that says so.
+    assert_eq!(
+        anthropic("authorization", "Bearer sk-ant-oat01-x").await,
+        "OAuth authentication is currently not supported."
+    );
+    let with_beta = |token: &str| {
+        let request = post_message(&url, &message("m", "hi")).bearer_auth(token);
+        request.header("anthropic-beta", "other,oauth-2025-04-20")
+    };
+    assert_eq!(status(with_beta("sk-ant-oat01-x")).await, 200);
+    let unknown = json_of(with_beta("sk-ant-oat01-y").send().await.unwrap()).await;
+    assert_eq!(
+        unknown["error"]["message"],
+        "Invalid OAuth token. The provided token was not found or is malformed."
+    );
+    server.expire_key("sk-ant-oat01-x");
+    let expired = json_of(with_beta("sk-ant-oat01-x").send().await.unwrap()).await;
+    assert_eq!(
+        expired["error"]["message"],
+        "OAuth token has expired. Please obtain a new token or refresh your existing token."
+    );
 }
 
 #[tokio::test]
@@ -170,6 +202,62 @@ async fn the_faithful_error_types() {
         let answer = post_message(&url, &message(&model, "hi")).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), code);
         assert_eq!(json_of(answer).await["error"]["type"], anthropic, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn the_documented_error_types() {
+    for (code, kind, name) in [
+        (400, "invalid_request_error", "invalid_request"),
+        (403, "permission_denied_error", "permission_denied"),
+        (404, "not_found_error", "not_found"),
+        (418, "api_error", "error"),
+        (429, "rate_limit_error", "rate_limit_exceeded"),
+        (500, "server_error", "server_error"),
+        (502, "server_error", "bad_gateway"),
+        (503, "server_error", "service_unavailable"),
+        (529, "server_error", "overloaded"),
+    ] {
+        let server =
+            ServerBuilder::new().fixture(Fixture::new().respond_with_error(code, "x")).build().await.unwrap();
+        let answer = post_chat(&server.url(), &chat("m", "hi")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), code);
+        let expected = json!({"error": {"message": "x", "type": kind, "param": null, "code": name}});
+        assert_eq!(json_of(answer).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_error_has_the_headers_that_a_test_chose() {
+    let error = ApiError::rate_limited().retry_after(std::time::Duration::from_secs(9));
+    let error = error.header("retry-after", "soon").header("x-own", "1");
+    let server = ServerBuilder::new().fixture(Fixture::new().respond_with(error)).build().await.unwrap();
+    let answer = post_chat(&server.url(), &chat("m", "hi")).send().await.unwrap();
+    assert_eq!((header(&answer, "retry-after"), header(&answer, "x-own")), (Some("soon"), Some("1")));
+    let bad = Fixture::new().respond_with(ApiError::overloaded().header("no name", "1"));
+    assert!(ServerBuilder::new().fixture(bad).build().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keys_that_come_and_go_while_they_are_used_lock_nobody_out() {
+    let server = Arc::new(ServerBuilder::new().with_bearer_token("steady").build().await.unwrap());
+    let client = client();
+    let calls: Vec<_> = (0..64)
+        .map(|n| {
+            let (server, client) = (Arc::clone(&server), client.clone());
+            tokio::spawn(async move {
+                let key = format!("sk-{}", n % 4);
+                server.add_token_uses(&key, 3);
+                let url = format!("{}/v1/chat/completions", server.url());
+                let steady = client.post(url).json(&chat("m", "hi")).bearer_auth("steady");
+                server.revoke_token(&key);
+                server.expire_key(&key);
+                status(steady).await
+            })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
     }
 }
 

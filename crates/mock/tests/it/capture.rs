@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use portunus_mock::{EntraApp, Fixture, MockCloud, ServerBuilder};
+use portunus_mock::{EntraApp, Fixture, Key, MockCloud, ServerBuilder};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{chat, client, message, post_chat, post_message};
+use crate::support::{chat, client, contents, converse, message, post, post_chat, post_message};
+
+const GEMINI: &str = "/v1beta/models/m:generateContent";
 
 #[tokio::test]
 async fn every_request_is_kept_with_headers_body_and_status() {
@@ -75,7 +77,9 @@ async fn no_secret_is_shown_anywhere() {
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let fixture = Fixture::new().with_key("canary-fixture-key").respond_with_content("ok");
-    let builder = ServerBuilder::new().with_bearer_token("canary-token").faithful().fixture(fixture.clone());
+    let aws = Key::aws("canary-id", "canary-aws-secret").session_token("canary-session");
+    let builder = ServerBuilder::new().with_bearer_token("canary-token").with_key(aws).faithful();
+    let builder = builder.fixture(fixture.clone());
     let mut shown = format!("{fixture:?} {builder:?}");
     let server = builder.build().await.unwrap();
     server.add_token("canary-added-token");
@@ -84,19 +88,27 @@ async fn no_secret_is_shown_anywhere() {
         for request in [
             post_chat(&url, &chat("m", "canary-prompt")).bearer_auth(key),
             post_message(&url, &message("m", "canary-prompt")).header("x-api-key", key),
+            post(&url, GEMINI, &contents("canary-prompt")).header("x-goog-api-key", key),
+            post(&url, &format!("{GEMINI}?key={key}"), &contents("canary-prompt")),
+            post(&url, "/openai/deployments/d/chat/completions", &chat("m", "canary-prompt"))
+                .header("api-key", key),
+            post(&url, "/model/m/converse", &converse("canary-prompt")).bearer_auth(key),
+            post(&url, "/model/m/converse", &converse("canary-prompt"))
+                .header(
+                    "authorization",
+                    format!("AWS4-HMAC-SHA256 Credential={key}/1/r/bedrock/aws4_request"),
+                )
+                .header("x-amz-security-token", "canary-session"),
         ] {
             shown += &request.send().await.unwrap().text().await.unwrap();
         }
     }
     write!(shown, "{server:?} {:?}", server.requests()).unwrap();
+    for seen in server.requests() {
+        assert!(seen.credential().unwrap().expose().contains("canary"), "{seen:?}");
+    }
 
-    let app = EntraApp::new("tenant", "app", "canary-secret");
-    write!(shown, "{app:?}").unwrap();
-    let cloud = MockCloud::builder().entra(app.clone()).build().unwrap();
-    let form = [("grant_type", "client_credentials"), ("client_secret", "canary-secret")];
-    let answer = client().post(cloud.url() + &app.token_path()).form(&form).send().await.unwrap();
-    shown += &answer.text().await.unwrap();
-    write!(shown, "{cloud:?} {:?}", cloud.requests()).unwrap();
+    shown += &cloud_secrets().await;
     #[cfg(feature = "oauth")]
     {
         shown += &idp_secrets().await;
@@ -111,6 +123,18 @@ async fn no_secret_is_shown_anywhere() {
     assert!(log.contains("no fixture matches"), "the log is read at all: {log}");
     let ours: Vec<_> = log.lines().filter(|line| line.contains("portunus_mock")).collect();
     assert!(!ours.join("\n").contains("canary"), "{ours:?}");
+}
+
+async fn cloud_secrets() -> String {
+    let mut shown = String::new();
+    let app = EntraApp::new("tenant", "app", "canary-secret");
+    write!(shown, "{app:?}").unwrap();
+    let cloud = MockCloud::builder().entra(app.clone()).build().unwrap();
+    let form = [("grant_type", "client_credentials"), ("client_secret", "canary-secret")];
+    let answer = client().post(cloud.url() + &app.token_path()).form(&form).send().await.unwrap();
+    shown += &answer.text().await.unwrap();
+    write!(shown, "{cloud:?} {:?}", cloud.requests()).unwrap();
+    shown
 }
 
 #[cfg(feature = "oauth")]

@@ -82,7 +82,7 @@ async fn a_paused_clock_does_not_freeze_the_server() {
 #[tokio::test]
 async fn many_servers_live_side_by_side() {
     let mut servers = Vec::new();
-    for n in 0..100 {
+    for n in 0..200 {
         let fixture = Fixture::new().respond_with_content(format!("server {n}"));
         servers.push(ServerBuilder::new().fixture(fixture).build().await.unwrap());
     }

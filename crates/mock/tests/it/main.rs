@@ -5,21 +5,30 @@
 mod anthropic_login;
 mod auth;
 mod aws;
+mod bedrock;
 mod capture;
 mod cloud;
 #[cfg(feature = "oauth")]
 mod code_flow;
 #[cfg(feature = "oauth")]
 mod documented;
+mod embeddings;
+mod errors;
+mod faults;
 mod federation;
 mod fixtures;
+mod gemini;
 mod google;
 #[cfg(feature = "oauth")]
 mod idp;
 mod lifecycle;
 mod llm;
+mod matching;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod parts;
+mod responses;
+mod shared;
 mod streams;
 mod support;
 #[cfg(feature = "oauth")]

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use portunus_auth_core::clock::ManualClock;
 use portunus_mock::{Fixture, MockServer, ServerBuilder};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{chat, client, events, header, message, post_chat, post_message, streamed};
+use crate::support::{
+    aws_messages, chat, client, contents, converse, events, header, invoke, message, post_chat, post_message,
+    response, streamed,
+};
 
 async fn serve(fixture: Fixture) -> MockServer {
     let clock = Arc::new(ManualClock::at_unix(1_700_000_000));
@@ -211,13 +216,84 @@ async fn a_frame_is_sent_when_it_is_due_and_not_kept_until_the_last() {
     assert!(first.ends_with(b"\n\n"));
 }
 
+/// The data of a stream, whatever frames it.
+fn data_of(path: &str, bytes: &[u8]) -> Vec<Value> {
+    let inside = |payload: &Value| match payload["bytes"].as_str() {
+        Some(chunk) => serde_json::from_slice(&STANDARD.decode(chunk).unwrap()).unwrap(),
+        None => payload.clone(),
+    };
+    if path.starts_with("/model/") {
+        return aws_messages(bytes).iter().map(|(_, _, payload)| inside(payload)).collect();
+    }
+    let text = std::str::from_utf8(bytes).unwrap();
+    if path.ends_with("Content") {
+        return serde_json::from_str(text).unwrap();
+    }
+    let events = events(text).into_iter().filter(|(_, data)| data != "[DONE]");
+    events.map(|(_, data)| serde_json::from_str(&data).unwrap()).collect()
+}
+
+/// A way to ask for a stream, and where in its data the pieces of a text and of a call's arguments are.
+struct Streamed {
+    path: &'static str,
+    body: fn() -> Value,
+    text: &'static str,
+    arguments: &'static str,
+}
+
+const STREAMS: [Streamed; 7] = [
+    Streamed {
+        path: "/v1/chat/completions",
+        body: || streamed(chat("m", "hi")),
+        text: "/choices/0/delta/content",
+        arguments: "/choices/0/delta/tool_calls/0/function/arguments",
+    },
+    Streamed {
+        path: "/v1/messages",
+        body: || streamed(message("m", "hi")),
+        text: "/delta/text",
+        arguments: "/delta/partial_json",
+    },
+    // Deltas of arguments are told apart by their type.
+    Streamed { path: "/v1/responses", body: || streamed(response("m", "hi")), text: "/delta", arguments: "" },
+    Streamed {
+        path: "/v1beta/models/m:streamGenerateContent?alt=sse",
+        body: || contents("hi"),
+        text: "/candidates/0/content/parts/0/text",
+        arguments: "/candidates/0/content/parts/0/functionCall/args",
+    },
+    Streamed {
+        path: "/v1beta/models/m:streamGenerateContent",
+        body: || contents("hi"),
+        text: "/candidates/0/content/parts/0/text",
+        arguments: "/candidates/0/content/parts/0/functionCall/args",
+    },
+    Streamed {
+        path: "/model/m/converse-stream",
+        body: || converse("hi"),
+        text: "/delta/text",
+        arguments: "/delta/toolUse/input",
+    },
+    Streamed {
+        path: "/model/m/invoke-with-response-stream",
+        body: || invoke("hi"),
+        text: "/delta/text",
+        arguments: "/delta/partial_json",
+    },
+];
+
 /// What a client puts together again: the texts, and the arguments of the tool call.
-fn reassembled(stream: &str, path: [&str; 2]) -> (String, String) {
+fn reassembled(stream: &Streamed, bytes: &[u8]) -> (String, String) {
     let (mut text, mut arguments) = (String::new(), String::new());
-    for (_, data) in events(stream).into_iter().filter(|(_, data)| data != "[DONE]") {
-        let data: Value = serde_json::from_str(&data).unwrap();
-        text += data.pointer(path[0]).and_then(Value::as_str).unwrap_or_default();
-        arguments += data.pointer(path[1]).and_then(Value::as_str).unwrap_or_default();
+    for data in data_of(stream.path, bytes) {
+        let is_arguments = data["type"] == "response.function_call_arguments.delta";
+        let said = data.pointer(stream.text).and_then(Value::as_str).unwrap_or_default();
+        if is_arguments { &mut arguments } else { &mut text }.push_str(said);
+        match data.pointer(stream.arguments) {
+            Some(Value::String(piece)) => arguments += piece,
+            Some(args @ Value::Object(_)) if !stream.arguments.is_empty() => arguments += &args.to_string(),
+            _ => {}
+        }
     }
     (text, arguments)
 }
@@ -226,7 +302,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_text_in_any_number_of_pieces_comes_through(
+    fn any_text_in_any_number_of_pieces_comes_through_in_every_dialect(
         text in any::<String>(),
         argument in any::<String>(),
         pieces in 1_usize..40,
@@ -237,25 +313,21 @@ proptest! {
             .respond_with_tool_call("f", arguments.clone())
             .chunks(pieces);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (openai, anthropic) = runtime.block_on(async {
+        let streams = runtime.block_on(async {
             let server = serve(fixture).await;
             let client = client();
-            let post = async |path: &str, body: Value| {
-                let sent = client.post(format!("{}{path}", server.url())).json(&streamed(body)).send();
-                sent.await.unwrap().text().await.unwrap()
-            };
-            (
-                post("/v1/chat/completions", chat("m", "hi")).await,
-                post("/v1/messages", message("m", "hi")).await,
-            )
+            let mut streams = Vec::new();
+            for stream in &STREAMS {
+                let url = format!("{}{}", server.url(), stream.path);
+                let sent = client.post(url).json(&(stream.body)()).send().await.unwrap();
+                streams.push((stream, sent.bytes().await.unwrap()));
+            }
+            streams
         });
-        let paths = ["/choices/0/delta/content", "/choices/0/delta/tool_calls/0/function/arguments"];
-        let openai = reassembled(&openai, paths);
-        let anthropic = reassembled(&anthropic, ["/delta/text", "/delta/partial_json"]);
-        prop_assert_eq!(&openai.0, &text);
-        prop_assert_eq!(&anthropic.0, &text);
-        for sent in [openai.1, anthropic.1] {
-            prop_assert_eq!(serde_json::from_str::<Value>(&sent).unwrap(), arguments.clone());
+        for (stream, bytes) in streams {
+            let (said, called) = reassembled(stream, &bytes);
+            prop_assert_eq!(&said, &text, "{}", stream.path);
+            prop_assert_eq!(serde_json::from_str::<Value>(&called).unwrap(), arguments.clone(), "{}", stream.path);
         }
     }
 }

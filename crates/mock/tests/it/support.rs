@@ -1,5 +1,9 @@
 //! A client, the two requests that most tests send, and a reader of events.
 
+use std::sync::Arc;
+
+use portunus_auth_core::clock::ManualClock;
+use portunus_mock::{Fixture, MockServer, ServerBuilder};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -28,6 +32,60 @@ pub(crate) fn post_chat(url: &str, body: &Value) -> RequestBuilder {
 /// `POST /v1/messages`.
 pub(crate) fn post_message(url: &str, body: &Value) -> RequestBuilder {
     client().post(format!("{url}/v1/messages")).json(body)
+}
+
+/// A body of OpenAI's Responses.
+pub(crate) fn response(model: &str, text: &str) -> Value {
+    json!({"model": model, "input": text})
+}
+
+/// A body of Google's.
+pub(crate) fn contents(text: &str) -> Value {
+    json!({"contents": [{"role": "user", "parts": [{"text": text}]}]})
+}
+
+/// A body of Bedrock's Converse.
+pub(crate) fn converse(text: &str) -> Value {
+    json!({"messages": [{"role": "user", "content": [{"text": text}]}]})
+}
+
+/// A body of Anthropic's as Bedrock and Vertex take it.
+pub(crate) fn invoke(text: &str) -> Value {
+    json!({"anthropic_version": "x", "max_tokens": 64, "messages": [{"role": "user", "content": text}]})
+}
+
+/// `POST` of JSON.
+pub(crate) fn post(url: &str, path: &str, body: &Value) -> RequestBuilder {
+    client().post(format!("{url}{path}")).json(body)
+}
+
+/// A path of Vertex's: what comes after the publishers.
+pub(crate) fn vertex(rest: &str) -> String {
+    format!("/v1/projects/p/locations/us-east5/publishers/{rest}")
+}
+
+/// The messages of an AWS event stream, each as its kind, its name and its payload, read by AWS's own
+/// decoder.
+pub(crate) fn aws_messages(mut stream: &[u8]) -> Vec<(String, String, Value)> {
+    let mut messages = Vec::new();
+    while !stream.is_empty() {
+        let message = aws_smithy_eventstream::frame::read_message_from(&mut stream).unwrap();
+        let header = |name: &str| {
+            let found = message.headers().iter().find(|header| header.name().as_str() == name);
+            found.map(|header| header.value().as_string().unwrap().as_str().to_owned())
+        };
+        let kind = header(":message-type").unwrap();
+        assert_eq!(header(":content-type").as_deref(), Some("application/json"));
+        let name = header(":event-type").or_else(|| header(":exception-type")).unwrap();
+        messages.push((kind, name, serde_json::from_slice(message.payload()).unwrap()));
+    }
+    messages
+}
+
+/// A server whose clock stands still, with these fixtures.
+pub(crate) async fn frozen(fixtures: impl IntoIterator<Item = Fixture>) -> MockServer {
+    let builder = ServerBuilder::new().clock(Arc::new(ManualClock::at_unix(1_700_000_000)));
+    fixtures.into_iter().fold(builder, ServerBuilder::fixture).build().await.unwrap()
 }
 
 /// Sends a chat request with that bearer token and says how it went.

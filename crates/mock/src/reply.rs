@@ -1,0 +1,332 @@
+//! What a fixture replies: parts in their order, and how they are sent.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::api_error::ApiError;
+use crate::rate_limits::RateLimits;
+
+/// The number of pieces into which a stream cuts a text, unless a reply says otherwise.
+const CHUNKS: usize = 4;
+/// The answer where nobody said what to answer.
+pub(crate) const TEXT: &str = "Hello from the mock.";
+
+/// A reply in parts, in their order, which each dialect words in its own way.
+///
+/// ```
+/// use portunus_mock::{Fixture, Reply};
+///
+/// let reply = Reply::new()
+///     .thinking("They want to know the weather.")
+///     .text("Let me see.")
+///     .tool_call("get_weather", serde_json::json!({"city": "Paris"}))
+///     .usage(120, 30);
+/// let fixture = Fixture::new().user_contains("weather").reply(reply);
+/// # let _ = fixture;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) embedding: Option<Vec<f32>>,
+    pub(crate) usage: Usage,
+    pub(crate) id: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) chunks: usize,
+    pub(crate) latency: Duration,
+    /// How long nothing is answered, and how long no frame is sent after that.
+    pub(crate) delay: (Duration, Duration),
+    pub(crate) corrupt: Option<usize>,
+    pub(crate) duplicate: Option<usize>,
+    pub(crate) odd_framing: bool,
+    pub(crate) reset_after: Option<Duration>,
+    /// After how many frames a stream ends too early, and how.
+    pub(crate) end: Option<(usize, Ending)>,
+    pub(crate) limits: Option<RateLimits>,
+    pub(crate) problem: Option<&'static str>,
+}
+
+/// A part of a reply.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    Text(String),
+    Thinking { text: String, signature: String },
+    Refusal(String),
+    Tool { name: String, arguments: Box<RawValue> },
+}
+
+/// How a stream ends that ends too early.
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    Clean,
+    Reset,
+    Error(Box<ApiError>),
+}
+
+/// Why a reply ends before it is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// It reached the largest number of tokens.
+    MaxTokens,
+    /// A filter of the provider's cut it off.
+    ContentFilter,
+}
+
+/// What a reply says that it cost, where it does not leave that to an estimate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) tokens: Option<(u64, u64)>,
+    pub(crate) cache_read: u64,
+    pub(crate) cache_written: u64,
+    pub(crate) reasoning: Option<u64>,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reply {
+    /// A reply without any part yet. One that gets none is a fixed text.
+    pub fn new() -> Self {
+        Self {
+            parts: Vec::new(),
+            embedding: None,
+            usage: Usage::default(),
+            id: None,
+            model: None,
+            fingerprint: None,
+            stop: None,
+            chunks: CHUNKS,
+            latency: Duration::ZERO,
+            delay: (Duration::ZERO, Duration::ZERO),
+            corrupt: None,
+            duplicate: None,
+            odd_framing: false,
+            reset_after: None,
+            end: None,
+            limits: None,
+            problem: None,
+        }
+    }
+
+    /// Adds a text.
+    #[must_use]
+    pub fn text(self, text: impl Into<String>) -> Self {
+        self.part(Part::Text(text.into()))
+    }
+
+    /// Adds what the model thinks, with a made-up signature. OpenAI's chat completions do not show it,
+    /// but count it.
+    #[must_use]
+    pub fn thinking(self, text: impl Into<String>) -> Self {
+        self.part(Part::Thinking { text: text.into(), signature: "bW9jay1zaWduYXR1cmU=".to_owned() })
+    }
+
+    /// Adds a refusal to answer. Where a dialect has no words for one it is a text, and the reason to
+    /// stop tells.
+    #[must_use]
+    pub fn refusal(self, text: impl Into<String>) -> Self {
+        self.part(Part::Refusal(text.into()))
+    }
+
+    /// Adds a call of a tool. The arguments must be a JSON object.
+    #[must_use]
+    pub fn tool_call(mut self, name: impl Into<String>, arguments: impl Into<Value>) -> Self {
+        let (name, arguments) = (name.into(), arguments.into());
+        if name.is_empty() || !arguments.is_object() {
+            self.problem = Some("a tool call needs a name, and a JSON object as its arguments");
+        }
+        self.part(Part::tool(name, &arguments))
+    }
+
+    /// The vector that every text is embedded as, in place of one made from the text. It must not be
+    /// empty.
+    #[must_use]
+    pub fn embedding(mut self, vector: impl Into<Vec<f32>>) -> Self {
+        let vector = vector.into();
+        if vector.is_empty() || vector.iter().any(|value| !value.is_finite()) {
+            self.problem = Some("an embedding needs values, all of them finite");
+        }
+        self.embedding = Some(vector);
+        self
+    }
+
+    /// Says how many tokens it cost, in place of an estimate: input with what the cache gave, and output
+    /// with what was thought.
+    #[must_use]
+    pub fn usage(mut self, input: u64, output: u64) -> Self {
+        self.usage.tokens = Some((input, output));
+        self
+    }
+
+    /// Says how many of the input's tokens were read from a cache, and how many written to it.
+    #[must_use]
+    pub fn cached_tokens(mut self, read: u64, written: u64) -> Self {
+        (self.usage.cache_read, self.usage.cache_written) = (read, written);
+        self
+    }
+
+    /// Says how many of the output's tokens were thought, in place of an estimate.
+    #[must_use]
+    pub fn reasoning_tokens(mut self, tokens: u64) -> Self {
+        self.usage.reasoning = Some(tokens);
+        self
+    }
+
+    /// Names the reply, in place of the next name of the server's.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Says which model answers, in place of the one that was asked for.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// The `system_fingerprint` of OpenAI's chat completions.
+    #[must_use]
+    pub fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprint = Some(fingerprint.into());
+        self
+    }
+
+    /// Ends before it is complete.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Cuts each text, and each tool call's arguments, into that many pieces when streamed; fewer, if
+    /// it has fewer characters. At least 1.
+    #[must_use]
+    pub fn chunks(mut self, pieces: usize) -> Self {
+        if pieces == 0 {
+            self.problem = Some("a text cannot be cut into 0 pieces");
+        }
+        self.chunks = pieces;
+        self
+    }
+
+    /// Waits that long between two frames of a stream, in real time.
+    #[must_use]
+    pub fn latency(mut self, between_frames: Duration) -> Self {
+        self.latency = between_frames;
+        self
+    }
+
+    /// Waits that long before answering at all, in real time.
+    #[must_use]
+    pub fn delay(mut self, before_headers: Duration) -> Self {
+        self.delay.0 = before_headers;
+        self
+    }
+
+    /// Waits that long before a stream's first frame, in real time.
+    #[must_use]
+    pub fn first_frame_after(mut self, wait: Duration) -> Self {
+        self.delay.1 = wait;
+        self
+    }
+
+    /// Spoils a frame of a stream, counted from 0, so that it is no JSON and fits no checksum.
+    #[must_use]
+    pub fn corrupt_frame(mut self, index: usize) -> Self {
+        self.corrupt = Some(index);
+        self
+    }
+
+    /// Sends a frame of a stream, counted from 0, twice.
+    #[must_use]
+    pub fn duplicate_frame(mut self, index: usize) -> Self {
+        self.duplicate = Some(index);
+        self
+    }
+
+    /// Frames events as seldom seen but allowed: with carriage returns and comments, and in pieces that
+    /// end within a line, a frame or a character.
+    #[must_use]
+    pub fn odd_framing(mut self) -> Self {
+        self.odd_framing = true;
+        self
+    }
+
+    /// States these limits in headers, where the provider does.
+    #[must_use]
+    pub fn rate_limits(mut self, limits: RateLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Ends a stream cleanly after that many frames, as if it were whole.
+    #[must_use]
+    pub fn truncate_after_frames(mut self, frames: usize) -> Self {
+        self.end = Some((frames, Ending::Clean));
+        self
+    }
+
+    /// Resets the connection after that many frames of a stream.
+    #[must_use]
+    pub fn reset_after_frames(mut self, frames: usize) -> Self {
+        self.end = Some((frames, Ending::Reset));
+        self
+    }
+
+    /// Resets the connection of a stream after that time, in real time, unless it has ended by then.
+    #[must_use]
+    pub fn reset_after(mut self, time: Duration) -> Self {
+        self.reset_after = Some(time);
+        self
+    }
+
+    /// Ends a stream with an error, in the provider's own words, after that many frames.
+    #[must_use]
+    pub fn fail_after_frames(mut self, frames: usize, error: ApiError) -> Self {
+        self.problem = self.problem.or(error.problem());
+        self.end = Some((frames, Ending::Error(Box::new(error))));
+        self
+    }
+
+    /// One that got no part is a fixed text.
+    pub(crate) fn fill(&mut self) {
+        if self.parts.is_empty() {
+            self.parts.push(Part::Text(TEXT.to_owned()));
+        }
+    }
+
+    pub(crate) fn part(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
+    }
+}
+
+impl From<&str> for Reply {
+    fn from(text: &str) -> Self {
+        Self::new().text(text)
+    }
+}
+
+impl Part {
+    pub(crate) fn tool(name: String, arguments: &Value) -> Self {
+        let arguments = serde_json::value::to_raw_value(arguments).expect("a JSON value is always written");
+        Self::Tool { name, arguments }
+    }
+
+    /// The bytes that count as the model's output.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Refusal(text) | Self::Thinking { text, .. } => text.len(),
+            Self::Tool { name, arguments } => name.len() + arguments.get().len(),
+        }
+    }
+}
