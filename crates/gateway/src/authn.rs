@@ -28,9 +28,10 @@ impl Authn {
     /// Who this is, and that they may present what they present.
     pub(crate) async fn authenticate(&self, head: &Head, peer: IpAddr) -> Result<Arc<Principal>, Refusal> {
         let (token, scheme) = presented(&head.headers).map_err(Refusal::Auth)?;
-        let caller = self.recognise(&token, peer).await.map_err(|why| match why {
-            AuthError::TooOften { retry_after } => Refusal::RateLimited(retry_after),
-            why => Refusal::Auth(why),
+        let caller = self.recognise(&token, peer).await.map_err(|why| match (why, scheme) {
+            (AuthError::TooOften { retry_after }, _) => Refusal::RateLimited(retry_after),
+            (why @ AuthError::Unavailable(_), _) | (why, Scheme::Bearer) => Refusal::Auth(why),
+            (why, Scheme::Dpop) => Refusal::Bound(why),
         })?;
         self.check_possession(&caller, &token, scheme, head)?;
         Ok(caller)
@@ -48,7 +49,9 @@ impl Authn {
         let is_dpop = match (&caller.grant().confirmation, scheme) {
             (None, Scheme::Bearer) => return Ok(()),
             (Some(Confirmation::Jkt(_)), Scheme::Dpop) => true,
-            (Some(Confirmation::Jkt(_)), Scheme::Bearer) => return Err(Refusal::Proof(Reason::MissingProof)),
+            (Some(Confirmation::Jkt(_)), Scheme::Bearer) => {
+                return Err(Refusal::Bound(AuthError::Unproven(Reason::MissingProof)));
+            }
             (_, Scheme::Dpop) => return Err(Refusal::Auth(AuthError::Malformed)),
             (Some(_), Scheme::Bearer) => false,
         };

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use http::HeaderValue;
 use portunus_auth_core::audit::{Actor, EventKind};
 use portunus_auth_core::{
     Allow, AuditFull, Clock, ConfigProblem, Outcome, Pattern, SecretSource, SystemClock, TierName, Trail,
@@ -19,7 +18,7 @@ use crate::call::BodyLimits;
 use crate::config::{Config, ConfigError};
 use crate::limit::Limits;
 use crate::providers::{self, ProviderCredential};
-use crate::reply::challenge;
+use crate::reply::Challenges;
 use crate::routes::Routes;
 use crate::static_keys::{StaticKeys, static_keys};
 
@@ -35,7 +34,7 @@ pub(crate) struct Gateway {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key_server: Option<KeyServer>,
     /// How callers are told to authenticate.
-    pub(crate) challenge: HeaderValue,
+    pub(crate) challenges: Challenges,
 }
 
 /// What can be told of a configuration without opening or listening on anything.
@@ -145,7 +144,7 @@ impl Gateway {
             audit,
             clock,
             store,
-            challenge: challenge(key_server.as_ref().and_then(KeyServer::public_url)),
+            challenges: Challenges::new(key_server.as_ref().and_then(KeyServer::public_url)),
             key_server,
         })
     }

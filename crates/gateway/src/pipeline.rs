@@ -27,7 +27,7 @@ pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: Ip
         Err(_) => Dialect::guess(request.uri().path(), request.headers()),
     };
     let Ok(mut trail) = worker.trail(EventKind::LlmRequest) else {
-        return Refusal::AuditFull.answer(dialect, id, &worker.gateway().challenge);
+        return Refusal::AuditFull.answer(dialect, id, &worker.gateway().challenges);
     };
     let event = trail.event();
     event.peer = Some(peer);
@@ -37,7 +37,7 @@ pub(crate) async fn handle(worker: &Worker, request: Request<Incoming>, peer: Ip
     match forward(worker, request, route, peer, &mut trail).await {
         Ok((reply, hold)) => reply.metered(hold, trail, id),
         Err(refusal) => {
-            let answer = refusal.answer(dialect, id, &worker.gateway().challenge);
+            let answer = refusal.answer(dialect, id, &worker.gateway().challenges);
             if let Some(http) = &mut trail.event().http {
                 http.status = Some(answer.status().as_u16());
             }

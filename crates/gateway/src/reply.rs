@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portunus_auth_core::audit::RequestId;
 use portunus_auth_core::dialect::{BadBody, ErrorKind, NoRoute};
 use portunus_auth_core::{AuthError, BoxError, CredentialError, Denied, Dialect, Outcome, Reason};
-use portunus_keyserver::{DPOP_CHALLENGE, PublicUrl};
+use portunus_keyserver::{DPOP_ALGORITHMS, PublicUrl};
 
 use crate::body::Body;
 
@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
     Auth(AuthError),
     /// The caller's token needs a DPoP proof (RFC 9449), and there is none that counts.
     Proof(Reason),
+    /// As [`Refusal::Auth`], of a token that is, or was presented as, bound to a key.
+    Bound(AuthError),
     BodyTooLarge(usize),
     BodyTimeout,
     BodyBroken,
@@ -50,7 +52,7 @@ impl Refusal {
             Self::BadHead(_) | Self::NotJson | Self::BadBody(_) => Outcome::Refused(R::MalformedRequest),
             Self::Overloaded => Outcome::Refused(R::Overloaded),
             Self::HeadTooLarge | Self::BodyTooLarge(_) => Outcome::Refused(R::RequestTooLarge),
-            Self::Auth(error) => Outcome::Refused(match error {
+            Self::Auth(error) | Self::Bound(error) => Outcome::Refused(match error {
                 AuthError::Missing => R::MissingCredential,
                 AuthError::Malformed => R::MalformedCredential,
                 AuthError::Ambiguous => R::AmbiguousCredential,
@@ -85,8 +87,8 @@ impl Refusal {
         }
     }
 
-    /// The answer, worded as the caller's provider would word it. `challenge` says how to authenticate.
-    pub(crate) fn answer(&self, dialect: Dialect, id: RequestId, challenge: &HeaderValue) -> Response<Body> {
+    /// The answer, worded as the caller's provider would word it. `challenges` say how to authenticate.
+    pub(crate) fn answer(&self, dialect: Dialect, id: RequestId, challenges: &Challenges) -> Response<Body> {
         let (kind, message) = self.words();
         let mut answer = answer(dialect, kind, &message, id);
         let headers = answer.headers_mut();
@@ -100,10 +102,13 @@ impl Refusal {
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             Self::Proof(_) => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(DPOP_CHALLENGE));
+                headers.insert(WWW_AUTHENTICATE, challenges.proof.clone());
+            }
+            Self::Bound(_) => {
+                headers.insert(WWW_AUTHENTICATE, challenges.bound.clone());
             }
             _ if kind == ErrorKind::Authentication => {
-                headers.insert(WWW_AUTHENTICATE, challenge.clone());
+                headers.insert(WWW_AUTHENTICATE, challenges.bearer.clone());
             }
             _ => {}
         }
@@ -136,7 +141,7 @@ impl Refusal {
             Self::Auth(AuthError::Ambiguous) => {
                 (K::InvalidRequest, "The request carries more than one credential. Send exactly one.")
             }
-            Self::Auth(_) | Self::Proof(_) => {
+            Self::Auth(_) | Self::Proof(_) | Self::Bound(_) => {
                 (K::Authentication, "Invalid credential. Obtain a new key and send it as a Bearer token.")
             }
             Self::BodyTooLarge(limit) => {
@@ -163,14 +168,35 @@ impl Refusal {
     }
 }
 
-/// How to authenticate (RFC 6750 section 3) and, where there is a key server that says how it is called, where
-/// to learn who issues keys (RFC 9728 section 5.1).
-pub(crate) fn challenge(keys: Option<&PublicUrl>) -> HeaderValue {
-    let plain = || HeaderValue::from_static("Bearer error=\"invalid_token\"");
-    let Some(url) = keys else { return plain() };
-    let metadata = url.well_known("oauth-protected-resource");
-    HeaderValue::try_from(format!("Bearer resource_metadata=\"{metadata}\", error=\"invalid_token\""))
-        .unwrap_or_else(|_| plain())
+/// How to authenticate and, where there is a key server that says how it is called, where to learn who issues
+/// keys (RFC 9728 section 5.1).
+#[derive(Debug)]
+pub(crate) struct Challenges {
+    /// RFC 6750 section 3.
+    bearer: HeaderValue,
+    /// With another token of the kind that comes with a proof (RFC 9449 section 7.1).
+    bound: HeaderValue,
+    /// With a better proof.
+    proof: HeaderValue,
+}
+
+impl Challenges {
+    pub(crate) fn new(keys: Option<&PublicUrl>) -> Self {
+        let metadata = keys.map_or_else(String::new, |url| {
+            format!("resource_metadata=\"{}\", ", url.well_known("oauth-protected-resource"))
+        });
+        let challenge = |scheme: &str, error: &str, more: &str| {
+            let text = |metadata: &str| format!("{scheme} {metadata}error=\"{error}\"{more}");
+            let plain = || HeaderValue::try_from(text("")).unwrap_or(HeaderValue::from_static("Bearer"));
+            HeaderValue::try_from(text(&metadata)).unwrap_or_else(|_| plain())
+        };
+        let algorithms = format!(", algs=\"{DPOP_ALGORITHMS}\"");
+        Self {
+            bearer: challenge("Bearer", "invalid_token", ""),
+            bound: challenge("DPoP", "invalid_token", &algorithms),
+            proof: challenge("DPoP", "invalid_dpop_proof", &algorithms),
+        }
+    }
 }
 
 fn answer(dialect: Dialect, kind: ErrorKind, message: &str, id: RequestId) -> Response<Body> {

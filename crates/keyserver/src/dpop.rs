@@ -23,11 +23,11 @@ pub(crate) use seen::{Seen, SeenProofs};
 /// What proofs may be signed with, as the metadata says.
 pub(crate) const ALGORITHMS: [Algorithm; 5] = Algorithm::DEFAULT;
 
-/// How a caller is told to prove possession (RFC 9449 section 7.1).
-pub const DPOP_CHALLENGE: &str = r#"DPoP error="invalid_dpop_proof", algs="RS256 PS256 ES256 ES384 EdDSA""#;
+/// What proofs may be signed with, as a challenge says it (`algs`, RFC 9449 section 7.1).
+pub const DPOP_ALGORITHMS: &str = "RS256 PS256 ES256 ES384 EdDSA";
 
 /// How long a proof is good for.
-const LIFETIME: Duration = Duration::from_secs(60);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
 
 /// How far a sender's clock may be ahead of ours.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -54,6 +54,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) url: &'a Url,
     /// The token that comes with the request.
     pub(crate) token: &'a BearerToken,
+    /// The thumbprint of the key that the proof must be by, if it must be by one. With another one nothing is
+    /// computed.
+    pub(crate) key: Option<&'a str>,
     /// Whether the proof must name the token (`ath`), as at a resource (RFC 9449 section 7). A proof that does
     /// so elsewhere must name the right one.
     pub(crate) names_token: bool,
@@ -74,9 +77,12 @@ pub(crate) fn verify(shown: &Shown, asked: &Asked<'_>, now: SystemTime) -> Resul
         return Err(Reason::BadProof);
     }
     let jwk = jwt.embedded_key().ok_or(Reason::BadProof)?;
-    let key = Key::public(jwk).ok_or(Reason::BadProof)?;
-    let claims = key.open(&jwt).ok().and_then(json::object).ok_or(Reason::BadProof)?;
     let key: Arc<str> = thumbprint(jwk).ok_or(Reason::BadProof)?.into();
+    if asked.key.is_some_and(|expected| *key != *expected) {
+        return Err(Reason::ProofOfOtherKey);
+    }
+    let verifier = Key::brought_along(jwk, jwt.algorithm()).ok_or(Reason::BadProof)?;
+    let claims = verifier.open(&jwt).ok().and_then(json::object).ok_or(Reason::BadProof)?;
     check_request(&claims, asked)?;
     let until = check_age(&claims, now)?;
     let jti = text_of(&claims, "jti").filter(|jti| jti.len() <= MAX_ID).ok_or(Reason::BadProof)?;
@@ -126,11 +132,10 @@ mod tests {
 
     #[test]
     fn the_challenge_names_the_algorithms() {
-        let names: Vec<String> = ALGORITHMS
-            .iter()
-            .map(|algorithm| serde_json::to_value(algorithm).unwrap().as_str().unwrap().to_owned())
-            .collect();
-        assert!(DPOP_CHALLENGE.ends_with(&format!("algs=\"{}\"", names.join(" "))));
+        let name =
+            |algorithm: &Algorithm| serde_json::to_value(algorithm).unwrap().as_str().unwrap().to_owned();
+        let names: Vec<String> = ALGORITHMS.iter().map(name).collect();
+        assert_eq!(DPOP_ALGORITHMS, names.join(" "));
     }
 
     #[test]

@@ -183,7 +183,9 @@ async fn spend(server: &KeyServer, admitted: &Admitted) -> Result<(), ExchangeEr
     }
     match spends {
         Some(identity) if !decision.reusable && !server.spend(identity).await? => {
-            Err(ExchangeError::BadSubject(Reason::ReplayedToken))
+            let is_late = server.now() >= identity.forget_at();
+            let reason = if is_late { Reason::ExpiredCredential } else { Reason::ReplayedToken };
+            Err(ExchangeError::BadSubject(reason))
         }
         _ => Ok(()),
     }

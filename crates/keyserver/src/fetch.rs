@@ -191,6 +191,30 @@ mod tests {
         assert_eq!(idp.count("/jwks.json"), 1);
     }
 
+    /// Whoever answers without end is not listened to for longer than a document may be.
+    #[tokio::test]
+    async fn no_more_is_read_than_a_document_may_have() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let endless = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            let mut piece = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+            while stream.write_all(&piece).await.is_ok() {
+                piece = vec![b'x'; 1024];
+            }
+        });
+        let refused = Fetch::new().get(&url, Reach::ThisMachine, 1 << 16).await;
+        assert!(matches!(refused, Err(FetchError::Unusable(_))));
+        endless.await.unwrap();
+        let idp = MockIdp::start().await;
+        let url = Url::parse(&idp.jwks_uri()).unwrap();
+        let whole = Fetch::new().get(&url, Reach::ThisMachine, 1 << 16).await.unwrap().body.len();
+        assert!(Fetch::new().get(&url, Reach::ThisMachine, whole).await.is_ok());
+        assert!(Fetch::new().get(&url, Reach::ThisMachine, whole - 1).await.is_err());
+    }
+
     #[test]
     fn only_addresses_that_nobody_can_listen_in_on_are_fetched() {
         for good in [

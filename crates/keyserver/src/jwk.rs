@@ -91,7 +91,8 @@ impl KeySet {
         if !members.iter().filter_map(|key| key.get("kid")?.as_str()).all(|name| names.insert(name)) {
             return Err(BadKeySet::DuplicateKeyId);
         }
-        let keys: Vec<Key> = members.iter().filter_map(|key| Key::parse(key.as_object()?, uses)).collect();
+        let keys: Vec<Key> =
+            members.iter().filter_map(|key| Key::parse(key.as_object()?, uses, None)).collect();
         if keys.is_empty() { Err(BadKeySet::NoUsableKey) } else { Ok(Self { keys, text: sha256(text) }) }
     }
 
@@ -143,12 +144,11 @@ impl KeySet {
 }
 
 impl Key {
-    /// The key that a token brings along, if it is a public one. A private one, which everybody who saw the
-    /// token has, is nobody's.
-    pub(crate) fn public(jwk: &Map<String, Value>) -> Option<Self> {
-        let is_secret =
-            ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name));
-        if is_secret { None } else { Self::parse(jwk, &["sig"]) }
+    /// The key that a token brings along, for that token's algorithm, if it is a public one. A private one, which
+    /// everybody who saw the token has, is nobody's.
+    pub(crate) fn brought_along(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<Self> {
+        let is_secret = ["p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name));
+        if is_secret { None } else { Self::parse(jwk, &["sig"], Some(algorithm)) }
     }
 
     /// The token's payload, once its signature has been verified by this key.
@@ -162,7 +162,8 @@ impl Key {
         self.verifiers.iter().find(|(its, _)| *its == algorithm).map(|(_, verifier)| verifier)
     }
 
-    fn parse(jwk: &Map<String, Value>, uses: &[&str]) -> Option<Self> {
+    /// A key that verifies, for one algorithm or for all that it could be for.
+    fn parse(jwk: &Map<String, Value>, uses: &[&str], only: Option<Algorithm>) -> Option<Self> {
         let id = match jwk.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.clone()),
@@ -171,19 +172,16 @@ impl Key {
         if jwk.contains_key("d") || !is_for_verifying(jwk, uses) {
             return None;
         }
-        let fitting = match text(jwk, "kty")? {
-            "RSA" => rsa(jwk)?,
+        let pinned = jwk.get("alg").map(|pinned| pinned.as_str().and_then(Algorithm::named).ok_or(()));
+        let pinned = pinned.transpose().ok()?;
+        let is_meant = |algorithm: Algorithm| [pinned, only].iter().flatten().all(|one| *one == algorithm);
+        let mut verifiers = match text(jwk, "kty")? {
+            "RSA" => rsa(jwk, is_meant)?,
             "EC" => vec![ec(jwk)?],
             "OKP" => vec![ed25519(jwk)?],
             _ => return None,
         };
-        let verifiers = match jwk.get("alg") {
-            None => fitting,
-            Some(pinned) => {
-                let pinned = Algorithm::named(pinned.as_str()?)?;
-                fitting.into_iter().filter(|(algorithm, _)| *algorithm == pinned).collect()
-            }
-        };
+        verifiers.retain(|(algorithm, _)| is_meant(*algorithm));
         let issuer = text(jwk, "issuer").map(str::to_owned);
         if verifiers.is_empty() { None } else { Some(Self { id, issuer, verifiers }) }
     }
@@ -206,7 +204,10 @@ fn bytes(jwk: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text(jwk, name)?).ok()
 }
 
-fn rsa(jwk: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+fn rsa(
+    jwk: &Map<String, Value>,
+    is_meant: impl Fn(Algorithm) -> bool,
+) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
     const ALGORITHMS: [(Algorithm, &RsaParameters); 6] = [
         (Algorithm::Rs256, &RSA_PKCS1_2048_8192_SHA256),
         (Algorithm::Rs384, &RSA_PKCS1_2048_8192_SHA384),
@@ -225,6 +226,7 @@ fn rsa(jwk: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
     let key = RsaPublicKeyComponents { n, e };
     ALGORITHMS
         .iter()
+        .filter(|(algorithm, _)| is_meant(*algorithm))
         .map(|(algorithm, parameters)| Some((*algorithm, key.to_parsed_public_key(parameters).ok()?)))
         .collect()
 }

@@ -40,7 +40,7 @@ pub use config::{
     PolicyConfig, SpanOutOfRange, Ttl,
 };
 pub use discovery::{BadDiscovery, Discovery};
-pub use dpop::DPOP_CHALLENGE;
+pub use dpop::DPOP_ALGORITHMS;
 pub use exchange::{ExchangeError, IssuedKey, TokenRequest};
 #[cfg(feature = "axum")]
 pub use http::{openapi, router};

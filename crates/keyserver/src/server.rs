@@ -154,9 +154,9 @@ impl KeyServer {
             admin,
             clients,
             public_url: config.server.public_url,
+            proofs: SeenProofs::starting(clock.now()),
             clock,
             audit,
-            proofs: SeenProofs::default(),
             _listener: listener,
         }));
         tokio::spawn(expiry::watch(Arc::downgrade(&server.0)));
@@ -276,9 +276,10 @@ impl KeyServer {
         self.0.keys.parent(token, self.now()).await
     }
 
-    /// Spends the identity's token. `true`: to this caller alone.
+    /// Spends the identity's token. `true`: to this caller alone, while it is good. Whoever comes later might be
+    /// the second one, and the first be forgotten.
     pub(crate) async fn spend(&self, identity: &Identity) -> Result<bool, StoreError> {
-        self.0.replay.spend(identity).await
+        Ok(self.0.replay.spend(identity).await? && self.now() < identity.forget_at())
     }
 
     /// Keeps the key, unless its owner holds too many, or other policies came into force meanwhile that do

@@ -68,7 +68,7 @@ async fn a_call_with_its_proof_is_let_in_once_and_the_proof_stays_here() {
     let replayed = chat_with(&world, &key, &proof).await;
     assert_eq!(replayed.status(), 401);
     let challenge = replayed.headers()["www-authenticate"].to_str().unwrap().to_owned();
-    assert!(challenge.starts_with("DPoP error=\"invalid_dpop_proof\""), "{challenge}");
+    assert!(challenge.contains("error=\"invalid_dpop_proof\""), "{challenge}");
 
     let [request] = world.mock.requests().try_into().unwrap();
     let request: portunus_mock::Recorded = request;
@@ -118,7 +118,10 @@ async fn a_bound_key_without_a_proof_for_the_very_call_is_refused() {
     for (call, reason) in wrong_calls(&world, &mine, &key, &right) {
         let answer = call.send().await.unwrap();
         assert_eq!(answer.status(), 401, "{reason}");
-        assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("DPoP error="));
+        let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+        let error = if reason == "missing_proof" { "" } else { "error=\"invalid_dpop_proof\"" };
+        assert!(challenge.starts_with("DPoP resource_metadata=") && challenge.contains(error), "{challenge}");
+        assert!(challenge.ends_with(", algs=\"RS256 PS256 ES256 ES384 EdDSA\""), "{challenge}");
         bodies.push(answer.text().await.unwrap());
         reasons.push(reason);
     }
@@ -159,6 +162,10 @@ async fn a_narrower_key_works_until_the_one_that_it_descends_from_is_revoked() {
     for key in [&parent, &child] {
         assert_eq!(world.chat(key, &ask("gpt-4o")).send().await.unwrap().status(), 401);
     }
+    // In the scheme of bound keys it is told so in that scheme.
+    let dead = chat(&world).header("authorization", format!("DPoP {child}")).send().await.unwrap();
+    let challenge = dead.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("DPoP ") && challenge.contains("error=\"invalid_token\""), "{challenge}");
     let events = world.events("llm.request", 3).await;
     assert_eq!(events[2]["reason_code"], "revoked_credential");
 }

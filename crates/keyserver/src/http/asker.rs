@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use portunus_auth_core::{BearerToken, Reason};
+use portunus_auth_core::{BearerToken, Outcome, Reason};
 
 use super::call;
 use super::parameters::Parameters;
@@ -19,6 +19,8 @@ pub(super) enum Unidentified {
     Ambiguous,
     /// Wrongly, or not at all.
     Unknown,
+    /// It cannot be told.
+    Unavailable,
 }
 
 impl Unidentified {
@@ -26,14 +28,16 @@ impl Unidentified {
         match self {
             Self::Ambiguous => Refused::Ambiguous,
             Self::Unknown => Refused::NotAsker,
+            Self::Unavailable => Refused::Unavailable,
         }
     }
 
     /// What the audit says.
-    pub(super) fn reason(self) -> Reason {
+    pub(super) fn outcome(self) -> Outcome {
         match self {
-            Self::Ambiguous => Reason::AmbiguousCredential,
-            Self::Unknown => Reason::Unauthorized,
+            Self::Ambiguous => Outcome::Refused(Reason::AmbiguousCredential),
+            Self::Unknown => Outcome::Refused(Reason::Unauthorized),
+            Self::Unavailable => Outcome::Failed(Reason::AuthenticationUnavailable),
         }
     }
 }
@@ -50,7 +54,7 @@ pub(super) fn asker(
         (false, None) => None,
         (false, Some(secret)) => id.and_then(|id| server.asker_with_secret(&id, &[BearerToken::new(secret)])),
         (true, None) => match call::bearer(headers) {
-            Some(token) => server.asker_with_token(&token),
+            Some(token) => server.asker_with_token(&token).map_err(|_| Unidentified::Unavailable)?,
             None => basic(headers).and_then(|(id, secrets)| server.asker_with_secret(&id, &secrets)),
         },
     };

@@ -141,7 +141,7 @@ pub(super) async fn introspect(State(server): State<KeyServer>, request: Request
     let asker = match asker(&server, &head.headers, &mut parameters) {
         Ok(asker) => asker,
         Err(unknown) => {
-            return call::refuse(trail, &unknown.refused(), Outcome::Refused(unknown.reason()));
+            return call::refuse(trail, &unknown.refused(), unknown.outcome());
         }
     };
     trail.event().actor = Some(asker.actor());

@@ -45,15 +45,21 @@ impl Asker {
 }
 
 impl KeyServer {
-    /// Who presents this bearer token to ask about a key: the administrator, or the holder of a live key that works without
-    /// further proof.
-    pub fn asker_with_token(&self, token: &BearerToken) -> Option<Asker> {
+    /// Who presents this bearer token to ask about a key: the administrator, or the holder of a live key that works
+    /// without further proof. `None`: nobody who may ask.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`]: it cannot be told.
+    pub fn asker_with_token(&self, token: &BearerToken) -> Result<Option<Asker>, AuthError> {
         if !is_ours(token) {
-            return self.is_admin(token).then_some(Asker::Admin);
+            return Ok(self.is_admin(token).then_some(Asker::Admin));
         }
-        // Who presents a bound key alone may have stolen it.
-        let key = self.find(token).ok().filter(|key| key.grant().confirmation.is_none())?;
-        Some(Asker::Holder(key))
+        match self.find(token) {
+            // Who presents a bound key alone may have stolen it.
+            Ok(key) => Ok(Some(key).filter(|key| key.grant().confirmation.is_none()).map(Asker::Holder)),
+            Err(error @ AuthError::Unavailable(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The client of that name, if it presents its secret.

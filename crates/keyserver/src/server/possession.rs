@@ -18,7 +18,8 @@ impl KeyServer {
     ///
     /// Call it with what [`KeyServer::find`], [`KeyServer::verify`] and [`KeyServer::verified`] give, before
     /// anything is done for the principal. Proofs are remembered in this process: within the minute that it is
-    /// good for, one can be used once at each server that shares the store.
+    /// good for, one can be used once at each server that shares the store. One that was made before this server
+    /// began is not taken.
     ///
     /// # Errors
     /// [`AuthError::Unproven`] with the reason, and [`AuthError::Unavailable`] when no more proofs can be
@@ -33,13 +34,11 @@ impl KeyServer {
             None => Ok(()),
             Some(Confirmation::X5tS256(expected)) => holds(shown, expected).map_err(AuthError::Unproven),
             Some(Confirmation::Jkt(expected)) => {
-                let proof = self.proof(shown, token, true).map_err(AuthError::Unproven)?;
-                if proof.key != *expected {
-                    return Err(AuthError::Unproven(Reason::ProofOfOtherKey));
-                }
-                match self.0.proofs.spend(&proof, self.now()) {
+                let proof = self.proof(shown, token, Some(expected), true).map_err(AuthError::Unproven)?;
+                match self.0.proofs.spend(&proof, principal.id(), self.now()) {
                     Seen::Never => Ok(()),
                     Seen::Before => Err(AuthError::Unproven(Reason::ReplayedProof)),
+                    Seen::Forgotten => Err(AuthError::Unproven(Reason::StaleProof)),
                     Seen::Full => Err(AuthError::Unavailable("no more proofs can be remembered".into())),
                 }
             }
@@ -57,7 +56,14 @@ impl KeyServer {
         let shown = &request.possession;
         let proof = match shown.proof {
             Shown::Nothing => None,
-            _ => Some(self.proof(shown, &request.subject_token, false).map_err(ExchangeError::BadProof)?),
+            _ => {
+                let expected = match required {
+                    Some(Confirmation::Jkt(expected)) => Some(&**expected),
+                    _ => None,
+                };
+                let proof = self.proof(shown, &request.subject_token, expected, false);
+                Some(proof.map_err(ExchangeError::BadProof)?)
+            }
         };
         let signer = proof.as_ref().map(|proof| Confirmation::Jkt(proof.key.clone()));
         match (required, signer) {
@@ -79,14 +85,20 @@ impl KeyServer {
 
     /// Spends the proof. `true`: to this caller alone, here and on every server that shares the store.
     pub(crate) async fn spend_proof(&self, proof: &Proof) -> Result<bool, StoreError> {
-        self.0.replay.spend_proof(proof).await
+        Ok(self.0.replay.spend_proof(proof).await? && self.now() < proof.until)
     }
 
     /// Without a public address there is nothing to compare a proof with but what its sender says.
-    fn proof(&self, shown: &Possession, token: &BearerToken, names_token: bool) -> Result<Proof, Reason> {
+    fn proof(
+        &self,
+        shown: &Possession,
+        token: &BearerToken,
+        key: Option<&str>,
+        names_token: bool,
+    ) -> Result<Proof, Reason> {
         let url = self.0.public_url.as_ref().and_then(|url| Url::parse(&url.at(&shown.path)).ok());
         let url = url.ok_or(Reason::ProofOfOtherRequest)?;
-        let asked = Asked { method: &shown.method, url: &url, token, names_token };
+        let asked = Asked { method: &shown.method, url: &url, token, key, names_token };
         dpop::verify(&shown.proof, &asked, self.now())
     }
 }

@@ -69,6 +69,7 @@
 //! | too much of anything | `attacks::what_is_too_large_is_refused_before_it_costs_anything` |
 //! | | `limits::an_address_over_its_limit_costs_no_cryptography_and_no_fetch` |
 //! | | `hangups::a_body_that_trickles_is_not_waited_for_and_takes_no_room_in_the_audit` |
+//! | | `src::fetch::no_more_is_read_than_a_document_may_have` |
 //! | what was known before a revocation | `keys::other_servers_learn_of_new_and_of_revoked_keys` |
 //! | | `direct::a_remembered_token_does_not_outlive_its_key` |
 //! | | `gateway::callers::a_revoked_key_is_refused_on_the_very_next_call` |

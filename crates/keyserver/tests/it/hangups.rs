@@ -179,3 +179,21 @@ async fn too_many_keys_do_not_cost_the_token() {
     world.server.revoke(Revoke::Key(key.key_id)).await.unwrap();
     assert_eq!(world.form(&exchange_of(&token)).await.status, 200);
 }
+
+/// A token is not taken when its use could have been forgotten, however long the store takes.
+#[tokio::test]
+async fn a_token_that_is_spent_too_late_gives_no_key() {
+    let world = World::new(ENGINEERS).await;
+    let token = BearerToken::new(world.engineer("alice").ttl(Duration::from_secs(60)).id_token());
+    world.store.hold("put_if_absent");
+    let (server, request) = (world.server.clone(), TokenRequest::new(token, TokenKind::Identity));
+    let call = tokio::spawn(async move { server.exchange(request, Peer::default()).await });
+    world.store.until_somebody_waits().await;
+    world.pass(90);
+    world.store.answer();
+    let late = call.await.unwrap().unwrap_err();
+    assert!(
+        matches!(late, portunus_keyserver::ExchangeError::BadSubject(Reason::ExpiredCredential)),
+        "{late:?}"
+    );
+}

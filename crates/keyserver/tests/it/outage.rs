@@ -31,6 +31,10 @@ async fn known_keys_work_for_the_configured_time_and_then_nothing_does() {
     assert!(matches!(world.server.find(&revoked.access_token), Err(AuthError::Revoked)));
     let answer = world.send("/oauth/introspect", &admin(), &[("token", key.access_token.expose())]).await;
     assert_eq!(answer.error(), (503, "temporarily_unavailable"), "it cannot be told, so it is not said");
+    let holder = format!("Bearer {}", key.access_token.expose());
+    let token = [("token", key.access_token.expose())];
+    let answer = world.send("/oauth/introspect", &holder, &token).await;
+    assert_eq!(answer.error(), (503, "temporarily_unavailable"), "nor is who asks");
     let events = world.events();
     assert_eq!(events.last().unwrap().outcome, Outcome::Failed(Reason::AuthenticationUnavailable));
 

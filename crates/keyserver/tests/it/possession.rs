@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use axum::body::Body;
+use base64::Engine as _;
 use http::{HeaderMap, Method, Request};
 use portunus_auth_core::{AuthError, Authenticator, BearerToken, Confirmation, Outcome, Principal, Reason};
 use portunus_keyserver::{
@@ -138,7 +139,15 @@ async fn a_proof_that_is_not_for_this_request_or_not_right_is_refused() {
     let mine = mine();
     let key = bound(&world, "alice", &mine).await;
     let right = || use_proof(&world, &mine, &key);
-    let private = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "d"});
+    let with = |name: &str| {
+        let signed = right().sign();
+        let header = signed.split('.').next().unwrap();
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap();
+        let mut jwk = serde_json::from_slice::<serde_json::Value>(&header).unwrap()["jwk"].take();
+        jwk[name] = json!("AAAA");
+        jwk
+    };
+    let another = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y"});
     let wrong = [
         (right().claim("htm", "GET"), Reason::ProofOfOtherRequest),
         (right().claim("htm", "post"), Reason::ProofOfOtherRequest),
@@ -166,7 +175,9 @@ async fn a_proof_that_is_not_for_this_request_or_not_right_is_refused() {
         (right().header("alg", "HS256"), Reason::BadProof),
         (right().header("alg", "RS256"), Reason::BadProof),
         (right().header("jwk", json!(null)), Reason::BadProof),
-        (right().header("jwk", private), Reason::BadProof),
+        (right().header("jwk", with("d")), Reason::BadProof),
+        (right().header("jwk", with("k")), Reason::BadProof),
+        (right().header("jwk", another), Reason::ProofOfOtherKey),
         (right().header("jwk", json!({"kty": "oct", "k": "AAAA"})), Reason::BadProof),
         (right().header("jwk", "key"), Reason::BadProof),
         (right().header("crit", json!(["exp"])), Reason::BadProof),
@@ -184,7 +195,11 @@ async fn a_proof_that_is_not_for_this_request_or_not_right_is_refused() {
     let two = Possession::of(&Method::POST, MESSAGES, &headers, &http::Extensions::new());
     assert_eq!(prove(&world, &key, &two), Err(Reason::BadProof));
 
-    for iat in [NOW - 59, NOW + 30] {
+    // One that was made before this server began might have been used before that.
+    let earlier = right().claim("iat", NOW - 1).sign();
+    assert_eq!(prove(&world, &key, &shown("POST", MESSAGES, earlier)), Err(Reason::StaleProof));
+    world.pass(59);
+    for iat in [NOW, NOW + 59 + 30] {
         let edge = right().claim("iat", iat).sign();
         assert_eq!(prove(&world, &key, &shown("POST", MESSAGES, edge)), Ok(()));
     }
