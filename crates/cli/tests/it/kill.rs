@@ -27,7 +27,24 @@ struct Acknowledged {
     revoked: Vec<Issued>,
 }
 
-/// Callers who issue keys, and revoke every fifth, until `KEYS` have been asked for or the gateway dies.
+/// How often the gateway is killed while it works.
+const KILLS: usize = 12;
+
+/// A key in exchange for a token; `None` when the gateway died.
+async fn exchange(client: &reqwest::Client, url: &str, token: &str, kind: &str) -> Option<Issued> {
+    let kind = format!("urn:ietf:params:oauth:token-type:{kind}");
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", token),
+        ("subject_token_type", &kind),
+    ];
+    let answer = client.post(format!("{url}/auth/token")).form(&form).send().await.ok()?;
+    assert_eq!(answer.status(), 200);
+    answer.json::<Issued>().await.ok()
+}
+
+/// Callers who issue keys, and revoke every fifth, half of them with one that descends from it, until `KEYS` have
+/// been asked for or the gateway dies.
 fn callers(
     url: &str,
     idp: &Arc<MockIdp>,
@@ -45,25 +62,21 @@ fn callers(
                 }
                 let token =
                     idp.mint(format!("user-{n}")).audience("portunus").claim("groups", ["eng"]).id_token();
-                let form = [
-                    ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-                    ("subject_token", &token),
-                    ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
-                ];
-                let Ok(answer) = client.post(format!("{url}/auth/token")).form(&form).send().await else {
-                    return;
-                };
-                assert_eq!(answer.status(), 200);
-                let Ok(key) = answer.json::<Issued>().await else { return };
+                let Some(key) = exchange(&client, &url, &token, "id_token").await else { return };
                 if n % 5 != 0 {
                     known.lock().await.issued.push(key);
                     continue;
+                }
+                let mut family = Vec::new();
+                if n % 10 == 0 {
+                    family.extend(exchange(&client, &url, &key.access_token, "access_token").await);
                 }
                 let revoke = client.delete(format!("{url}/auth/token/{}", key.jti)).bearer_auth(ADMIN);
                 // One whose revocation was not answered may be either.
                 if let Ok(answer) = revoke.send().await {
                     assert_eq!(answer.status(), 204);
-                    known.lock().await.revoked.push(key);
+                    family.push(key);
+                    known.lock().await.revoked.extend(family);
                 }
             }
         })
@@ -94,8 +107,8 @@ async fn every_acknowledged_key_outlives_a_kill_and_every_revoked_one_stays_dead
     let known = Arc::new(Mutex::new(Acknowledged::default()));
     let next = Arc::new(AtomicUsize::new(0));
 
-    // Killed in the middle of the work, three times, and once at its end.
-    for after in [150, 400, 700, KEYS] {
+    // Killed again and again in the middle of the work, and once at its end.
+    for after in (1..=KILLS).map(|kill| KEYS * kill / (KILLS + 1)).chain([KEYS]) {
         let mut serving = Serving::start(folder.path());
         let callers = callers(&serving.url, &idp, &next, &known);
         while next.load(Ordering::Relaxed) < after {
