@@ -35,6 +35,8 @@ pub(crate) struct Gateway {
     pub(crate) key_server: Option<KeyServer>,
     /// How callers are told to authenticate.
     pub(crate) challenges: Challenges,
+    /// Whose word for a client's address is taken.
+    pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
 }
 
 /// What can be told of a configuration without opening or listening on anything.
@@ -144,6 +146,7 @@ impl Gateway {
             audit,
             clock,
             store,
+            trusted_proxies: config.server.trusted_proxies.clone(),
             challenges: Challenges::new(key_server.as_ref().and_then(KeyServer::public_url)),
             key_server,
         })

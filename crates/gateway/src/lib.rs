@@ -9,6 +9,7 @@ mod control;
 mod gateway;
 mod limit;
 mod meter;
+mod origin;
 mod pipeline;
 mod providers;
 mod reply;

@@ -35,7 +35,7 @@ use crate::config::ServerConfig;
 use crate::gateway::Gateway;
 use crate::socket::{Socket, Unread};
 use crate::upstream::{Timeouts, Upstreams};
-use crate::{control, pipeline};
+use crate::{control, origin, pipeline};
 
 /// How much of a connection's input and output is held at once. A request's head must fit.
 const BUFFER: usize = 64 * 1024;
@@ -87,6 +87,7 @@ impl Worker {
         unread: Unread,
     ) -> Result<http::Response<Body>, Infallible> {
         let has_body = !http_body::Body::is_end_stream(request.body());
+        let peer = origin::client(peer, request.headers(), &self.gateway.trusted_proxies);
         let answer = if control::owns(request.uri().path()) && check_head(&request).is_ok() {
             control::handle(&self, request, peer).await
         } else {

@@ -73,6 +73,9 @@ pub struct ServerConfig {
     /// Where callers reach the gateway, `https://` and no slash at its end. What it publishes about itself names
     /// this address, never the one that a request was sent to; without it, it publishes nothing.
     pub public_url: Option<PublicUrl>,
+    /// Networks of the proxies in front of the gateway, such as `10.0.0.0/8`. Of these alone it believes, by
+    /// `x-forwarded-for`, for whom they send a request; none unless said otherwise.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Worker threads; one for each core unless said otherwise.
     pub workers: Option<std::num::NonZeroUsize>,
     /// Connections that callers may have open; further ones wait to be accepted.
@@ -107,6 +110,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000),
             public_url: None,
+            trusted_proxies: Vec::new(),
             workers: None,
             max_connections: std::num::NonZeroUsize::new(10_000).unwrap_or(std::num::NonZeroUsize::MIN),
             max_body_bytes: 16 * 1024 * 1024,

@@ -83,3 +83,39 @@ async fn a_wrong_method_leaves_one_event() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["http"]["status"], 405);
 }
+
+/// Whoever floods the gateway with tokens uses up their own address's share, not that of the proxy's others; and
+/// by a proxy that is not trusted nobody gets another one.
+#[tokio::test]
+async fn tokens_are_limited_by_the_address_that_a_trusted_proxy_names() {
+    for (server, is_trusted) in [("trusted_proxies = [\"127.0.0.0/8\"]", true), ("", false)] {
+        let world = World::planned(Plan { server: server.to_owned(), ..Plan::default() }).await;
+        let from = async |client: &str| {
+            let call = world.chat("a.b.c", &ask("gpt-4o")).header("x-forwarded-for", client);
+            call.send().await.unwrap()
+        };
+        let (key, _) = world.key("alice").await;
+        // Some places grow back meanwhile.
+        let mut sent = 0;
+        let limited = loop {
+            let answer = from("203.0.113.9, 198.51.100.1").await;
+            sent += 1;
+            match answer.status().as_u16() {
+                401 => assert!(sent < 10_000, "nothing is limited"),
+                _ => break answer,
+            }
+        };
+        assert!(sent > 1000, "{sent}");
+        assert_eq!(limited.status(), 429);
+        assert!(limited.headers().contains_key("retry-after"));
+        if is_trusted {
+            assert_eq!(from("198.51.100.2").await.status(), 401);
+        }
+        let events = world.events("llm.request", sent).await;
+        let event = &events[sent - 1];
+        assert_eq!(event["reason_code"], "rate_limited");
+        assert_eq!(event["peer"], if is_trusted { "198.51.100.1" } else { "127.0.0.1" });
+        // Keys of our own are not counted.
+        assert_eq!(world.chat(&key, &ask("gpt-4o")).send().await.unwrap().status(), 200);
+    }
+}
