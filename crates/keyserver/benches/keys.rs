@@ -18,11 +18,12 @@ use portunus_keyserver::{
     Audiences, Config, Issuer, KeyServer, KeySet, Parts, Peer, Revoke, TokenKind, TokenRequest, UnverifiedJwt,
 };
 use portunus_mock::{Algorithm, MockIdp};
+use portunus_store::Store;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-/// So many people hold the keys that are looked up among.
-const OWNERS: usize = 1_000;
+/// So many people hold the keys, ten each where there are a million.
+const OWNERS: usize = 100_000;
 
 #[derive(Debug)]
 struct NoAudit;
@@ -50,12 +51,12 @@ impl SecretSource for NoSecrets {
 }
 
 /// One identity token is good for any number of keys here.
-fn server(runtime: &Runtime, issuer: &str, state: &str) -> KeyServer {
+fn server(runtime: &Runtime, issuer: &str, store: Arc<dyn Store>) -> KeyServer {
     let text = format!(
         r#"
 [key_server]
 audience = "portunus"
-max_keys_per_identity = 1_000_000_000
+max_keys_per_identity = 10_000
 
 [[issuers]]
 name = "idp"
@@ -66,15 +67,23 @@ algorithms = ["RS256", "ES256", "EdDSA"]
 [[policies]]
 name = "engineers"
 match = {{ issuer = "idp", groups = ["eng"] }}
-grant = {{ models = ["gpt-4o*", "claude-*"], tier = "standard", ttl = "1h", reusable_subject_token = true }}
+grant = {{ models = ["gpt-4o*", "claude-*"], tier = "standard", ttl = "1h" }}
+reusable_subject_token = true
 "#
     );
     let config: Config = toml::from_str(&text).unwrap();
     runtime.block_on(async {
-        let clock = Arc::new(SystemClock);
-        let store = portunus_store::open(state, clock.clone()).unwrap();
-        KeyServer::new(config, Parts::new(store, clock, Arc::new(NoAudit), &NoSecrets)).await.unwrap()
+        let parts = Parts::new(store, Arc::new(SystemClock), Arc::new(NoAudit), &NoSecrets);
+        KeyServer::new(config, parts).await.unwrap()
     })
+}
+
+fn store(state: &str) -> Arc<dyn Store> {
+    portunus_store::open(state, Arc::new(SystemClock)).unwrap()
+}
+
+fn tokens(idp: &MockIdp, algorithm: Algorithm, count: usize) -> Vec<BearerToken> {
+    (0..count).map(|n| token(idp, &format!("user-{n}"), algorithm)).collect()
 }
 
 fn token(idp: &MockIdp, subject: &str, algorithm: Algorithm) -> BearerToken {
@@ -92,10 +101,15 @@ fn exchange(criterion: &mut Criterion) {
     let idp = MockIdp::builder().build().unwrap();
     let mut group = criterion.benchmark_group("exchange");
     for (name, algorithm) in [("RS256", Algorithm::Rs256), ("ES256", Algorithm::Es256)] {
-        let server = server(&runtime, idp.issuer(), "memory:");
-        let subject = token(&idp, "alice", algorithm);
+        let server = server(&runtime, idp.issuer(), store("memory:"));
+        let subjects = tokens(&idp, algorithm, 1_000);
+        let mut turn = 0;
+        group.throughput(criterion::Throughput::Elements(1));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| runtime.block_on(issue(&server, &subject)));
+            bencher.iter(|| {
+                turn = (turn + 1) % subjects.len();
+                runtime.block_on(issue(&server, &subjects[turn]))
+            });
         });
     }
     group.finish();
@@ -104,15 +118,15 @@ fn exchange(criterion: &mut Criterion) {
 fn find(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let idp = MockIdp::builder().build().unwrap();
-    let subjects: Vec<_> = (0..OWNERS).map(|n| token(&idp, &format!("user-{n}"), Algorithm::EdDsa)).collect();
+    let subjects = tokens(&idp, Algorithm::EdDsa, OWNERS);
     let mut group = criterion.benchmark_group("find");
     for live in [10, 10_000, 1_000_000] {
-        let server = server(&runtime, idp.issuer(), "memory:");
-        let before = resident();
+        let store = store("memory:");
+        let issuing = server(&runtime, idp.issuer(), store.clone());
         let keys: Vec<_> = runtime.block_on(async {
             let mut kept = Vec::new();
             for n in 0..live {
-                let key = issue(&server, &subjects[n % OWNERS]).await.access_token;
+                let key = issue(&issuing, &subjects[n % OWNERS]).await.access_token;
                 // Looked up in turn, so that neither the key nor its record is in a processor's cache.
                 if kept.len() < 10_000 || n % 100 == 0 {
                     kept.push(key);
@@ -120,10 +134,10 @@ fn find(criterion: &mut Criterion) {
             }
             kept
         });
-        eprintln!(
-            "{live} live keys: {} bytes each, the memory store's copy among them",
-            (resident() - before) / live
-        );
+        // One that reads them all, and holds nothing else.
+        let before = resident();
+        let server = server(&runtime, idp.issuer(), store);
+        eprintln!("{live} live keys: {} bytes each", (resident() - before) / live);
         let mut turn = 0;
         group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
             bencher.iter(|| {
@@ -144,7 +158,7 @@ fn resident() -> usize {
 fn jwt(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let idp = MockIdp::builder().build().unwrap();
-    let server = server(&runtime, idp.issuer(), "memory:");
+    let server = server(&runtime, idp.issuer(), store("memory:"));
     let issuer = Issuer::new(
         "idp",
         idp.issuer(),
@@ -210,7 +224,7 @@ fn embedded(criterion: &mut Criterion) {
     let idp = MockIdp::builder().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = format!("file:{}", folder.path().join("keys.redb").display());
-    let server = server(&runtime, idp.issuer(), &state);
+    let server = server(&runtime, idp.issuer(), store(&state));
     let subject = token(&idp, "alice", Algorithm::EdDsa);
     let mut group = criterion.benchmark_group("issue and revoke, embedded");
     group.sample_size(10);

@@ -95,7 +95,7 @@ impl Keys {
         let me = new_id(clock.now());
         // First listen, then read: nothing can fall between.
         let subscription = store.subscribe(sync::CHANNEL).await?;
-        let (slots, outage) = (Expiring::until_taken(), Outage::bearable_for(fail_static));
+        let (slots, outage) = (Expiring::until_taken(), Outage::bearable_for(fail_static, clock.now()));
         let keys =
             Arc::new(Self { store, clock, pepper, slots, outage, has_families: AtomicBool::new(false), me });
         keys.read_all().await?;

@@ -19,7 +19,7 @@ pub(super) const CHANNEL: &str = "ks/keys";
 /// How many records one scan asks for.
 const PAGE: usize = 500;
 
-/// How long a listener waits before it tries again to read all keys.
+/// How long a listener waits before it tries again to subscribe.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How long the store may take to answer.
@@ -101,7 +101,10 @@ impl Keys {
             Notice::Message(message) => serde_json::from_slice::<Message>(message).ok(),
             Notice::Missed => None,
         };
-        let Some(Message { from, news }) = message else { return self.catch_up().await };
+        let Some(Message { from, news }) = message else {
+            self.outage.begins();
+            return self.catch_up().await;
+        };
         if from == self.me {
             return;
         }
@@ -120,8 +123,9 @@ impl Keys {
     }
 
     async fn subscribe_again(&self) -> Subscription {
-        self.outage.deafens(self.clock.now());
+        self.outage.deafens();
         loop {
+            tokio::time::sleep(RETRY).await;
             match self.store.subscribe(CHANNEL).await {
                 Ok(subscription) => {
                     self.outage.hears();
@@ -130,7 +134,6 @@ impl Keys {
                 }
                 Err(error) => tracing::warn!(%error, "revocations cannot be heard; trying again"),
             }
-            tokio::time::sleep(RETRY).await;
         }
     }
 
@@ -152,14 +155,14 @@ impl Keys {
         Ok(Page { records: entries.into_iter().filter_map(read).collect(), next })
     }
 
-    /// Reads all keys, as often as it takes. Until then it may be missing what was revoked.
-    async fn catch_up(&self) {
-        self.outage.begins(self.clock.now());
-        while let Err(error) = self.read_all().await {
-            tracing::warn!(%error, "the keys could not be read; trying again");
-            tokio::time::sleep(RETRY).await;
+    /// Reads all keys, and ends the outage that began before. Where that fails, whoever watches the store tries
+    /// again.
+    pub(super) async fn catch_up(&self) {
+        let (owed, now) = (self.outage.owed(), self.clock.now());
+        match self.read_all().await {
+            Ok(()) => self.outage.ends(owed, now),
+            Err(error) => tracing::warn!(%error, "the keys could not be read"),
         }
-        self.outage.ends();
     }
 
     /// Brings memory in step with the store.

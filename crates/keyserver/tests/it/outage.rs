@@ -1,12 +1,12 @@
 //! A store that cannot be reached: what is known keeps working, for a while, and nothing opens.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use portunus_auth_core::{AuthError, Outcome, Reason};
 use portunus_keyserver::{ExchangeError, Revoke, RevokeError, TokenRequest, Ttl};
 use portunus_store::Store;
 
-use crate::support::{ADMIN, ENGINEERS, World, admin, eventually, exchange_of};
+use crate::support::{ADMIN, ENGINEERS, NOW, World, admin, eventually, exchange_of};
 
 /// Ten minutes of `fail_static`.
 async fn patient() -> World {
@@ -115,13 +115,45 @@ async fn the_server_watches_by_itself() {
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_does_not_make_an_outage_bearable_for_longer() {
+async fn a_clock_that_goes_back_does_not_make_an_outage_longer() {
     let world = patient().await;
     let key = world.key("alice").await;
+    world.pass(100);
+    assert!(world.server.watch_store().await);
+    world.clock.jump_to(UNIX_EPOCH + Duration::from_secs(NOW + 50));
+    assert!(world.server.find(&key.access_token).is_ok(), "the store was asked a second ago");
     world.store.set_off(true);
-    world.server.watch_store().await;
-    world.clock.jump_to(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(crate::support::NOW - 1));
+    assert!(!world.server.watch_store().await);
     assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_server_that_slept_believes_nothing_until_it_has_asked() {
+    let world = patient().await;
+    let key = world.key("alice").await;
+    world.pass(601);
+    assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Unavailable(_))));
+    assert!(matches!(world.server.find(&world.key_text()), Err(AuthError::Unavailable(_))));
+    assert!(world.server.watch_store().await);
+    assert!(world.server.find(&key.access_token).is_ok());
+}
+
+/// The store ends a subscription: the server subscribes anew, and reads what it missed.
+#[tokio::test]
+async fn a_server_whose_subscription_ends_listens_again() {
+    let world = patient().await;
+    let (key, unknown) = (world.key("alice").await, world.key_text());
+    tokio::time::pause();
+    world.store.set_deaf(true);
+    let deaf = world.another(ENGINEERS).await;
+    assert!(eventually(|| matches!(deaf.find(&unknown), Err(AuthError::Unavailable(_)))).await);
+    assert!(!deaf.watch_store().await, "the store answers, but tells nothing");
+    assert!(deaf.find(&key.access_token).is_ok());
+    world.store.set_deaf(false);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(eventually(|| matches!(deaf.find(&unknown), Err(AuthError::Unknown))).await);
+    world.server.revoke(Revoke::Key(key.key_id.clone())).await.unwrap();
+    assert!(eventually(|| matches!(deaf.find(&key.access_token), Err(AuthError::Revoked))).await);
 }
 
 /// A record of a later version is no key here, and keeps nobody from hearing of others.
@@ -146,15 +178,15 @@ async fn a_record_that_cannot_be_read_is_no_key_and_hides_no_other() {
 async fn a_server_that_cannot_catch_up_is_in_an_outage() {
     let world = patient().await;
     let key = world.key("alice").await;
-    tokio::time::pause();
     world.store.set_scans_off(true);
     world.store.publish("ks/keys", b"{}").await.unwrap();
     let unknown = world.key_text();
     assert!(eventually(|| matches!(world.server.find(&unknown), Err(AuthError::Unavailable(_)))).await);
+    assert!(!world.server.watch_store().await, "the store answers, but not what was missed");
+    assert!(world.server.find(&key.access_token).is_ok());
     world.pass(601);
-    assert!(!world.server.watch_store().await);
     assert!(matches!(world.server.find(&key.access_token), Err(AuthError::Unavailable(_))));
     world.store.set_scans_off(false);
-    tokio::time::advance(Duration::from_secs(2)).await;
-    assert!(eventually(|| world.server.find(&key.access_token).is_ok()).await);
+    assert!(world.server.watch_store().await);
+    assert!(world.server.find(&key.access_token).is_ok());
 }

@@ -65,6 +65,8 @@ public_url = "{PUBLIC_URL}"
 audience = "portunus"
 admin = {{ bearer_token = "${{env:ADMIN}}" }}
 pepper = "${{env:PEPPER}}"
+# Tests move the clock by more than a server ever sleeps.
+fail_static = "1d"
 
 [[key_server.clients]]
 id = "proxy"
@@ -308,6 +310,7 @@ pub(crate) struct Switch {
     off: AtomicBool,
     mute: AtomicBool,
     scans_off: AtomicBool,
+    deaf: AtomicBool,
     /// How many operations succeed before it is off.
     left: AtomicUsize,
     asked: AtomicUsize,
@@ -318,10 +321,10 @@ pub(crate) struct Switch {
 impl Switch {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let (off, mute, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
-        let scans_off = AtomicBool::new(false);
+        let (scans_off, deaf) = (AtomicBool::new(false), AtomicBool::new(false));
         let (left, held, late) =
             (AtomicUsize::new(usize::MAX), watch::Sender::default(), watch::Sender::default());
-        Self { store, off, mute, scans_off, left, asked, held, late }
+        Self { store, off, mute, scans_off, deaf, left, asked, held, late }
     }
 
     /// Does what it is asked in this operation from now on, but does not answer until [`Switch::answer`].
@@ -355,6 +358,11 @@ impl Switch {
     /// Announces nothing any more, though it says so.
     pub(crate) fn set_mute(&self, mute: bool) {
         self.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Whoever subscribes is told at once that there will be nothing to hear.
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::SeqCst);
     }
 
     /// Scans nothing, while it does all else.
@@ -459,6 +467,9 @@ impl Store for Switch {
     }
 
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
+        if self.deaf.load(Ordering::SeqCst) {
+            return Memory::new(clock()).subscribe(channel).await;
+        }
         self.on().await?.subscribe(channel).await
     }
 }
