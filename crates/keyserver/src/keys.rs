@@ -8,6 +8,7 @@
 //! | `ks/expired/DIGEST` | that the audit was told of the key's end |
 
 mod bulk;
+mod common;
 mod ending;
 mod expiry;
 mod family;
@@ -39,6 +40,7 @@ pub(crate) use record::{KeyRecord, issued_at, new_id};
 pub(crate) use selection::Meant;
 pub(crate) use sync::Task;
 
+use common::Common;
 use outage::Outage;
 use record::{Named, Stored, named_key, record_key};
 use sync::News;
@@ -78,6 +80,7 @@ pub(crate) struct Keys {
     clock: Arc<dyn Clock>,
     pepper: Pepper,
     slots: Expiring<Slot>,
+    common: Common,
     outage: Outage,
     /// Whether a key that descends from another was ever held.
     has_families: AtomicBool,
@@ -96,8 +99,16 @@ impl Keys {
         // First listen, then read: nothing can fall between.
         let subscription = store.subscribe(sync::CHANNEL).await?;
         let (slots, outage) = (Expiring::until_taken(), Outage::bearable_for(fail_static, clock.now()));
-        let keys =
-            Arc::new(Self { store, clock, pepper, slots, outage, has_families: AtomicBool::new(false), me });
+        let keys = Arc::new(Self {
+            store,
+            clock,
+            pepper,
+            slots,
+            common: Common::default(),
+            outage,
+            has_families: AtomicBool::new(false),
+            me,
+        });
         keys.read_all().await?;
         keys.finish_revocations().await?;
         let listener = Task::spawn(sync::listen(Arc::downgrade(&keys), subscription));

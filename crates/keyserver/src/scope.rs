@@ -38,7 +38,7 @@ impl Scope {
             }
             set.insert(pattern);
         }
-        let asked = |set: BTreeSet<Pattern>| (!set.is_empty()).then_some(Allow::Only(set));
+        let asked = |set: BTreeSet<Pattern>| (!set.is_empty()).then(|| Allow::only(set));
         Some(Self {
             models: asked(models),
             tools: asked(tools),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,23 +14,33 @@ use super::Pattern;
 /// Either everything, said explicitly, or a set. `Only` the empty set admits nothing.
 ///
 /// Written as `"all"` or as a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Clones share the set.
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub enum Allow<T: Ord> {
     /// Everything.
     All,
     /// These, and nothing else.
-    Only(BTreeSet<T>),
+    Only(Arc<BTreeSet<T>>),
+}
+
+impl<T: Ord> Clone for Allow<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::Only(set) => Self::Only(set.clone()),
+        }
+    }
 }
 
 impl<T: Ord> Allow<T> {
     /// Admits nothing.
     pub fn none() -> Self {
-        Self::Only(BTreeSet::new())
+        Self::only([])
     }
 
     /// Admits these.
     pub fn only(items: impl IntoIterator<Item = T>) -> Self {
-        Self::Only(items.into_iter().collect())
+        Self::Only(Arc::new(items.into_iter().collect()))
     }
 
     /// Whether it can admit nothing at all.
@@ -70,7 +81,7 @@ impl Allow<Pattern> {
         let within = |set: &BTreeSet<Pattern>, p: &Pattern| set.iter().any(|other| other.covers(p));
         let asked = theirs.iter().filter(|p| within(mine, p));
         let granted = mine.iter().filter(|p| within(theirs, p));
-        Self::Only(asked.chain(granted).cloned().collect())
+        Self::only(asked.chain(granted).cloned())
     }
 }
 
@@ -78,7 +89,7 @@ impl<T: Ord + Serialize> Serialize for Allow<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::All => to.serialize_str("all"),
-            Self::Only(set) => to.collect_seq(set),
+            Self::Only(set) => to.collect_seq(&**set),
         }
     }
 }
@@ -107,7 +118,7 @@ impl<'de, T: Ord + Deserialize<'de>> Deserialize<'de> for Allow<T> {
                 while let Some(item) = items.next_element()? {
                     set.insert(item);
                 }
-                Ok(Allow::Only(set))
+                Ok(Allow::Only(Arc::new(set)))
             }
         }
 

@@ -12,7 +12,7 @@ fn allow() -> impl Strategy<Value = Allow<Pattern>> {
     let pattern = "[ab*]{1,4}".prop_map(|text| Pattern::new(&text).unwrap());
     prop_oneof![
         1 => Just(Allow::All),
-        4 => prop::collection::btree_set(pattern, 0..4).prop_map(Allow::Only),
+        4 => prop::collection::btree_set(pattern, 0..4).prop_map(Allow::only),
     ]
 }
 

@@ -67,7 +67,8 @@ impl Keys {
     ///
     /// The key comes first and the look at its ancestors second, while whoever revokes ends the ancestor
     /// first and looks for its descendants second: one of them sees the other.
-    pub(super) fn admit(&self, digest: KeyDigest, record: KeyRecord, now: SystemTime) -> bool {
+    pub(super) fn admit(&self, digest: KeyDigest, mut record: KeyRecord, now: SystemTime) -> bool {
+        self.common.share(&mut record);
         let (until, ancestors) = (record.until(), record.ancestors.clone());
         if !ancestors.is_empty() {
             self.has_families.store(true, Ordering::SeqCst);
