@@ -1,5 +1,6 @@
 //! Other policies, while keys that earlier ones granted are live.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portunus_auth_core::audit::{Actor, EventKind};
@@ -66,13 +67,15 @@ impl KeyServer {
 
     /// Looks at every stored key, page by page.
     pub(super) async fn revoke_what_is_not_granted(&self) -> Result<usize, ReloadError> {
-        let (mut revoked, mut after) = (0, None);
+        let (mut revoked, mut after, mut taken_back) = (0, None, BTreeSet::new());
         loop {
             let page = self.0.keys.stored(after.as_deref()).await?;
-            for (digest, record) in &page.records {
+            for (digest, record) in page.records {
                 // With an earlier one, those that descend from it ended too.
-                if !self.gives(record) && !self.0.keys.is_revoked(digest) {
-                    revoked += self.revoke_not_granted(*digest, record).await?;
+                let has_ended = record.ancestors.iter().any(|ancestor| taken_back.contains(ancestor));
+                if !has_ended && !self.gives(&record) {
+                    revoked += self.revoke_not_granted(digest, &record).await?;
+                    taken_back.insert(digest);
                 }
             }
             match page.next {

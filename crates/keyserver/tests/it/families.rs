@@ -1,6 +1,7 @@
 //! Keys that descend from others: within them in every field, and ended with them.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portunus_auth_core::audit::{Actor, EventKind, KeySelection};
@@ -13,7 +14,7 @@ use portunus_store::Store;
 use proptest::prelude::*;
 
 use crate::properties::runtime;
-use crate::support::{ENGINEERS, GRANT_TYPE, World, eventually};
+use crate::support::{ENGINEERS, GRANT_TYPE, Switch, World, eventually};
 
 const KEY: (&str, &str) = ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token");
 
@@ -179,6 +180,60 @@ async fn no_child_survives_the_revocation_that_it_was_issued_during() {
     assert!(born > 5 && unborn > 5, "{born} born, {unborn} not: not every order was tried");
 }
 
+/// The child's server, or the one that revokes, is stopped before each of its steps, while the other one comes to
+/// its end, and servers start before and after that.
+#[tokio::test]
+async fn no_server_that_starts_in_between_believes_in_a_child_of_a_revoked_key() {
+    for revoker_waits in [false, true] {
+        for steps in 0.. {
+            let world = World::new(ENGINEERS).await;
+            let parent = world.key("alice").await;
+            let own = Arc::new(Switch::over(world.store.clone()));
+            let slow = world.another_over(ENGINEERS, own.clone()).await;
+            let before = world.another(ENGINEERS).await;
+            let (quick, token) = (world.server.clone(), parent.access_token.clone());
+            let (issuer, revoker) = if revoker_waits { (quick, slow) } else { (slow, quick) };
+            let issuing = async move {
+                issuer.exchange(TokenRequest::new(token, TokenKind::Access), Peer::default()).await.ok()
+            };
+            let revoking = async move { revoker.revoke(Revoke::Key(parent.key_id)).await.unwrap() };
+            // What servers do at their start has been done.
+            eventually(|| false).await;
+            own.hold_after(steps);
+            let (between, child);
+            if revoker_waits {
+                let revoking = tokio::spawn(revoking);
+                eventually(|| false).await;
+                between = world.another(ENGINEERS).await;
+                child = issuing.await;
+                own.answer();
+                revoking.await.unwrap();
+            } else {
+                let issuing = tokio::spawn(issuing);
+                eventually(|| false).await;
+                between = world.another(ENGINEERS).await;
+                revoking.await;
+                let after = world.another(ENGINEERS).await;
+                own.answer();
+                child = issuing.await.unwrap();
+                eventually(|| false).await;
+                assert!(child.as_ref().is_none_or(|child| !lives(&after, child)), "after {steps} steps");
+            }
+            let was_held = own.holds_somebody();
+            eventually(|| false).await;
+            let last = world.another(ENGINEERS).await;
+            for server in [&world.server, &before, &between, &last] {
+                let lives = child.as_ref().is_some_and(|child| lives(server, child));
+                assert!(!lives, "after {steps} steps, the revoker waits: {revoker_waits}");
+            }
+            if !was_held {
+                assert!(steps > 5, "{steps}");
+                break;
+            }
+        }
+    }
+}
+
 /// The store fails after each number of steps. Here nothing works any more whatever happens; elsewhere nothing
 /// does once the revocation was repeated.
 #[tokio::test]
@@ -283,6 +338,27 @@ async fn policies_that_take_a_key_back_take_its_descendants_back() {
     assert!(!lives(&world.server, &parent) && !lives(&world.server, &child));
     let revocations = world.events().into_iter().filter(|event| event.kind == EventKind::TokenRevoked);
     assert!(revocations.map(|event| event.outcome).all(|outcome| outcome == Outcome::Allowed));
+}
+
+#[tokio::test]
+async fn a_reload_that_failed_anywhere_is_completed_by_repeating_it() {
+    let nobody = ENGINEERS.replace(r#"groups = ["eng"]"#, r#"groups = ["nobody"]"#);
+    for steps in 0.. {
+        let world = World::new(ENGINEERS).await;
+        let key = world.key("alice").await;
+        let policies = crate::support::configuration(world.idp.issuer(), &nobody).policies;
+        eventually(|| false).await;
+        world.store.fail_after(steps);
+        let failed = world.server.reload_policies(&policies).await.is_err();
+        world.store.set_off(false);
+        world.server.reload_policies(&policies).await.unwrap();
+        assert!(!lives(&world.server, &key), "after {steps} steps");
+        assert!(!lives(&world.another(ENGINEERS).await, &key), "after {steps} steps");
+        if !failed {
+            assert!(steps > 5, "{steps}");
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -134,8 +134,13 @@ impl World {
 
     /// Another server on the same store.
     pub(crate) async fn another(&self, policies: &str) -> KeyServer {
+        self.another_over(policies, self.store.clone()).await
+    }
+
+    /// Another server, with its own way to the same store.
+    pub(crate) async fn another_over(&self, policies: &str, store: Arc<Switch>) -> KeyServer {
         let config = configuration(self.idp.issuer(), policies);
-        server(config, self.store.clone(), &self.clock, &self.audit).await.unwrap()
+        server(config, store, &self.clock, &self.audit).await.unwrap()
     }
 
     /// A new token about somebody in the group `eng`.
@@ -302,6 +307,9 @@ impl SecretSource for Secrets {
     }
 }
 
+/// Whichever operation it is.
+const ANY: &str = "any";
+
 /// A store that can be switched off, that can do what it is asked and be late with the answer, and that
 /// counts what it is asked.
 #[derive(Debug)]
@@ -314,6 +322,8 @@ pub(crate) struct Switch {
     /// How many operations succeed before it is off.
     left: AtomicUsize,
     asked: AtomicUsize,
+    /// How many operations are done before one is held, if any is to be.
+    left_to_hold: AtomicUsize,
     held: watch::Sender<Option<&'static str>>,
     late: watch::Sender<usize>,
 }
@@ -324,7 +334,18 @@ impl Switch {
         let (scans_off, deaf) = (AtomicBool::new(false), AtomicBool::new(false));
         let (left, held, late) =
             (AtomicUsize::new(usize::MAX), watch::Sender::default(), watch::Sender::default());
-        Self { store, off, mute, scans_off, deaf, left, asked, held, late }
+        Self { store, off, mute, scans_off, deaf, left, asked, left_to_hold: AtomicUsize::new(0), held, late }
+    }
+
+    /// Does so many operations, and begins others only after [`Switch::answer`].
+    pub(crate) fn hold_after(&self, operations: usize) {
+        self.left_to_hold.store(operations, Ordering::SeqCst);
+        self.hold(ANY);
+    }
+
+    /// Whether somebody waits, or has waited.
+    pub(crate) fn holds_somebody(&self) -> bool {
+        *self.late.borrow() > 0
     }
 
     /// Does what it is asked in this operation from now on, but does not answer until [`Switch::answer`].
@@ -388,6 +409,12 @@ impl Switch {
     async fn on(&self) -> Result<&dyn Store, StoreError> {
         tokio::task::yield_now().await;
         self.asked.fetch_add(1, Ordering::SeqCst);
+        let count = |left: usize| left.checked_sub(1);
+        if *self.held.borrow() == Some(ANY)
+            && self.left_to_hold.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_err()
+        {
+            self.answered(ANY, ()).await;
+        }
         let spend = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
         let is_spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend).is_err();
         if is_spent || self.off.load(Ordering::SeqCst) {
