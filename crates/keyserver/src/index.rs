@@ -116,7 +116,10 @@ impl Index {
             let entries = store.scan(PREFIX, after.as_deref(), PAGE).await?;
             after = entries.last().filter(|_| entries.len() == PAGE).map(|(key, _)| key.clone());
             for (key, bytes) in entries {
-                let entries: Vec<Entry> = parse(&bytes)?;
+                let Ok(entries) = parse::<Vec<Entry>>(&bytes) else {
+                    tracing::error!(entry = key, "an owner's index cannot be read; the owner gets no key");
+                    continue;
+                };
                 let ending =
                     entries.into_iter().filter(|entry| entry.ending && instant(entry.place.until) > now);
                 let ends: BTreeMap<_, _> =

@@ -193,6 +193,8 @@ async fn a_record_that_cannot_be_read_is_no_key_and_stops_nothing() {
     world.store.put(&name, later.as_bytes(), None).await.unwrap();
     let config = configuration(world.idp.issuer(), ENGINEERS);
     let sound = world.key("alice").await;
+    world.store.put("ks/owner/rubbish", b"{}", None).await.unwrap();
+    world.store.put("ks/key/rubbish", b"{}", None).await.unwrap();
     let started = server(config, world.store.clone(), &world.clock, &world.audit).await.unwrap();
     assert!(started.find(&damaged.access_token).is_err());
     started.find(&sound.access_token).unwrap();
