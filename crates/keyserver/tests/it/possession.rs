@@ -188,6 +188,14 @@ async fn a_proof_that_is_not_for_this_request_or_not_right_is_refused() {
     for text in ["", "a.b.c", "x"] {
         assert_eq!(prove(&world, &key, &shown("POST", MESSAGES, text)), Err(Reason::BadProof), "{text}");
     }
+}
+
+#[tokio::test]
+async fn one_proof_counts_and_for_a_minute_from_when_it_was_made() {
+    let world = World::new(ENGINEERS).await;
+    let mine = mine();
+    let key = bound(&world, "alice", &mine).await;
+    let right = || use_proof(&world, &mine, &key);
     let two = right().sign();
     let mut headers = HeaderMap::new();
     headers.append("dpop", two.parse().unwrap());
