@@ -190,8 +190,17 @@ fn find(criterion: &mut Criterion) {
             kept
         });
         eprintln!("{live} live keys: {} bytes each", resident().saturating_sub(before) / live);
+        // Ten that are in use, wherever among the others; and all in turn, which no processor's cache holds.
+        let spread = keys.len() / 10;
+        let in_use: Vec<_> = keys.iter().step_by(spread).take(10).collect();
         let mut turn = 0;
-        group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
+        group.bench_function(BenchmarkId::new("ten in use among", live), |bencher| {
+            bencher.iter(|| {
+                turn = (turn + 1) % in_use.len();
+                server.find(black_box(in_use[turn])).unwrap()
+            });
+        });
+        group.bench_function(BenchmarkId::new("all in turn among", live), |bencher| {
             bencher.iter(|| {
                 turn = (turn + 7_919) % keys.len();
                 server.find(black_box(&keys[turn])).unwrap()

@@ -1,9 +1,8 @@
 //! An assertion of an issuer that is trusted, in exchange for an access token (RFC 7523 §2.1).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::assertion;
-use super::consent::audiences;
 use super::error::OAuthError;
 use super::token::{Asked, Granted, access_token};
 
@@ -16,15 +15,5 @@ pub(super) fn jwt_bearer(asked: &Asked<'_>) -> Result<Value, OAuthError> {
     assertion::is_for(asked.idp, &claims).map_err(OAuthError::grant)?;
     let subject = claims.get("sub").and_then(Value::as_str);
     let subject = subject.ok_or_else(|| OAuthError::grant("the assertion has no subject"))?;
-    let granted = Granted {
-        subject,
-        scope: asked.client.scopes_for(asked.form.get("scope"))?.join(" "),
-        user: None,
-        audiences: audiences(asked.idp, asked.form)?,
-        family: None,
-        userinfo: Map::new(),
-        act: None,
-        not_after: None,
-    };
-    Ok(access_token(asked, granted))
+    Ok(access_token(asked, Granted::alone(asked, subject)?))
 }

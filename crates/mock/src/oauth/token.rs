@@ -212,6 +212,22 @@ pub(super) struct Granted<'g> {
     pub(super) not_after: Option<SystemTime>,
 }
 
+impl<'g> Granted<'g> {
+    /// What the request asks for about a subject who is no user here, so that there is nothing to refresh.
+    pub(super) fn alone(asked: &Asked<'_>, subject: &'g str) -> Result<Self, OAuthError> {
+        Ok(Self {
+            subject,
+            user: None,
+            scope: asked.client.scopes_for(asked.form.get("scope"))?.join(" "),
+            audiences: audiences(asked.idp, asked.form)?,
+            family: None,
+            userinfo: Map::new(),
+            act: None,
+            not_after: None,
+        })
+    }
+}
+
 /// A token response with an access token, bound to the key that the client has proven.
 pub(super) fn access_token(asked: &Asked<'_>, granted: Granted<'_>) -> Value {
     let idp = asked.idp;
@@ -248,15 +264,5 @@ fn client_credentials(asked: &Asked<'_>) -> Result<Value, OAuthError> {
     if asked.client.is_public() {
         return Err(OAuthError::new("unauthorized_client", "a public client cannot act for itself"));
     }
-    let granted = Granted {
-        subject: &asked.client.id,
-        scope: asked.client.scopes_for(asked.form.get("scope"))?.join(" "),
-        user: None,
-        audiences: audiences(asked.idp, asked.form)?,
-        family: None,
-        userinfo: Map::new(),
-        act: None,
-        not_after: None,
-    };
-    Ok(access_token(asked, granted))
+    Ok(access_token(asked, Granted::alone(asked, &asked.client.id)?))
 }
