@@ -32,9 +32,29 @@ pub(crate) enum End {
     Reset,
 }
 
+/// Makes waits longer, each by another time.
+#[derive(Debug)]
+pub(crate) struct Jitter {
+    most: Duration,
+    rng: fastrand::Rng,
+}
+
+impl Jitter {
+    /// Up to `most` longer; the same seed draws the same.
+    pub(crate) fn new(most: Duration, seed: u64) -> Self {
+        Self { most, rng: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// A wait as long as this one really is; none stays none.
+    pub(crate) fn draw(&mut self, wait: Duration) -> Duration {
+        if wait.is_zero() || self.most.is_zero() { wait } else { wait + self.most.mul_f64(self.rng.f64()) }
+    }
+}
+
 pub(crate) struct Frames {
     frames: std::vec::IntoIter<Bytes>,
     pause: Duration,
+    jitter: Jitter,
     end: End,
     /// Made once it is needed, and set again for each frame.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -45,11 +65,12 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Sends `frames` one by one, `pause` apart.
-    pub(crate) fn new(frames: Vec<Bytes>, pause: Duration, end: End) -> Self {
+    /// Sends `frames` one by one, `pause` and what `jitter` adds apart.
+    pub(crate) fn new(frames: Vec<Bytes>, pause: Duration, jitter: Jitter, end: End) -> Self {
         Self {
             frames: frames.into_iter(),
             pause,
+            jitter,
             end,
             sleep: None,
             waiting: false,
@@ -86,9 +107,10 @@ impl Frames {
         if let Some(frame) = self.frames.next() {
             if !self.pause.is_zero() && self.frames.len() > 0 {
                 self.waiting = true;
+                let pause = tokio::time::sleep(self.jitter.draw(self.pause));
                 match &mut self.sleep {
-                    Some(sleep) => sleep.as_mut().set(tokio::time::sleep(self.pause)),
-                    None => self.sleep = Some(Box::pin(tokio::time::sleep(self.pause))),
+                    Some(sleep) => sleep.as_mut().set(pause),
+                    None => self.sleep = Some(Box::pin(pause)),
                 }
             }
             return Poll::Ready(Some(Ok(Frame::data(frame))));
@@ -167,4 +189,23 @@ pub(crate) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Unre
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_makes_waits_longer_and_is_drawn_from_its_seed() {
+        let wait = Duration::from_millis(100);
+        let drawn = |seed| {
+            let mut jitter = Jitter::new(Duration::from_millis(50), seed);
+            (0..20).map(|_| jitter.draw(wait)).collect::<Vec<_>>()
+        };
+        assert!(drawn(1).iter().all(|wait| (100..=150).contains(&wait.as_millis())));
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+        assert_eq!(Jitter::new(wait, 1).draw(Duration::ZERO), Duration::ZERO, "no wait stays none");
+        assert_eq!(Jitter::new(Duration::ZERO, 1).draw(wait), wait);
+    }
 }

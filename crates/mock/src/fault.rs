@@ -9,7 +9,7 @@ use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use crate::answer::{self, Answer};
-use crate::body::{End, Frames};
+use crate::body::{End, Frames, Jitter};
 
 /// What a service does instead of answering. The request is counted all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,10 @@ fn oversized() -> Answer {
     let mut frames = vec![Bytes::from_static(head)];
     frames.extend((0..256).map(|_| Bytes::from_static(&PADDING)));
     frames.push(Bytes::from_static(br#""}"#));
-    answer::stream("application/json", Frames::new(frames, Duration::ZERO, End::Clean))
+    answer::stream(
+        "application/json",
+        Frames::new(frames, Duration::ZERO, Jitter::new(Duration::ZERO, 0), End::Clean),
+    )
 }
 
 /// What becomes of the next requests.

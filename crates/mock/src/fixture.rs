@@ -30,6 +30,8 @@ pub struct Fixture {
     times: Option<usize>,
     priority: i32,
     catch_all: bool,
+    chance: f64,
+    seed: Option<u64>,
     requires: Option<(String, String)>,
     sets: Option<(String, String)>,
     problem: Option<&'static str>,
@@ -52,6 +54,8 @@ impl Fixture {
             times: None,
             priority: 0,
             catch_all: false,
+            chance: 1.0,
+            seed: None,
             requires: None,
             sets: None,
             problem: None,
@@ -198,6 +202,25 @@ impl Fixture {
         self
     }
 
+    /// Matches with that probability, of 0 to 1; a request that it does not match goes on to the next
+    /// fixture. The same seed draws the same.
+    #[must_use]
+    pub fn probability(mut self, probability: f64) -> Self {
+        if !(0.0..=1.0).contains(&probability) {
+            self.problem = Some("a probability is a number from 0 to 1");
+        }
+        self.chance = probability;
+        self
+    }
+
+    /// What it leaves to chance is drawn from that seed, in place of the server's: the same for the same
+    /// number of requests, whatever other fixtures do.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Matches while the scenario is in that state; `""` is that of one that was not entered yet.
     #[must_use]
     pub fn in_state(mut self, scenario: impl Into<String>, state: impl Into<String>) -> Self {
@@ -299,6 +322,12 @@ impl Fixture {
         self.change(|reply| reply.latency(between_frames))
     }
 
+    /// See [`Reply::jitter`].
+    #[must_use]
+    pub fn jitter(self, most: Duration) -> Self {
+        self.change(|reply| reply.jitter(most))
+    }
+
     /// See [`Reply::truncate_after_frames`].
     #[must_use]
     pub fn truncate_after_frames(self, frames: usize) -> Self {
@@ -333,7 +362,7 @@ impl Fixture {
         }
         for step in &mut self.steps {
             if let Kind::Reply(reply) = &mut step.0 {
-                reply.fill();
+                Arc::make_mut(reply).fill();
             }
         }
         Ok(self)
@@ -355,6 +384,14 @@ impl Fixture {
             return None;
         }
         self.steps.get(answered).or(self.steps.last())
+    }
+
+    pub(crate) fn chance(&self) -> f64 {
+        self.chance
+    }
+
+    pub(crate) fn own_seed(&self) -> Option<u64> {
+        self.seed
     }
 
     pub(crate) fn is_catch_all(&self) -> bool {

@@ -37,6 +37,7 @@ pub struct Reply {
     pub(crate) stop: Option<Stop>,
     pub(crate) chunks: usize,
     pub(crate) latency: Duration,
+    pub(crate) jitter: Duration,
     /// How long nothing is answered, and how long no frame is sent after that.
     pub(crate) delay: (Duration, Duration),
     pub(crate) corrupt: Option<usize>,
@@ -104,6 +105,7 @@ impl Reply {
             stop: None,
             chunks: CHUNKS,
             latency: Duration::ZERO,
+            jitter: Duration::ZERO,
             delay: (Duration::ZERO, Duration::ZERO),
             corrupt: None,
             duplicate: None,
@@ -236,6 +238,13 @@ impl Reply {
     #[must_use]
     pub fn first_frame_after(mut self, wait: Duration) -> Self {
         self.delay.1 = wait;
+        self
+    }
+
+    /// Makes every wait that was said longer, by up to `most`, each by another time that is drawn.
+    #[must_use]
+    pub fn jitter(mut self, most: Duration) -> Self {
+        self.jitter = most;
         self
     }
 

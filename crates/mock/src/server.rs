@@ -34,6 +34,7 @@ pub struct ServerBuilder {
     limiter: Option<Limiter>,
     resource_metadata: bool,
     body_limit: usize,
+    seed: u64,
     port: u16,
     clock: Arc<dyn Clock>,
     #[cfg(feature = "oauth")]
@@ -59,6 +60,7 @@ impl ServerBuilder {
             limiter: None,
             resource_metadata: false,
             body_limit: BODY_LIMIT,
+            seed: 0,
             port: 0,
             clock: Arc::new(SystemClock),
             #[cfg(feature = "oauth")]
@@ -165,6 +167,13 @@ impl ServerBuilder {
         self
     }
 
+    /// What is left to chance is drawn from that seed, 0 unless it is said; the same seed draws the same.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
     /// The port on 127.0.0.1; 0, the default, is any.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -185,7 +194,7 @@ impl ServerBuilder {
     /// [`StartError`] when a port is taken, a fixture cannot do what it says or a token is empty.
     #[expect(clippy::unused_async, reason = "the documented programs await it")]
     pub async fn build(self) -> Result<MockServer, StartError> {
-        let rules = Rules::new(self.fixtures)?;
+        let rules = Rules::new(self.fixtures, self.seed)?;
         #[cfg(feature = "oauth")]
         let idp = match self.oauth {
             Some(idp) => Some(idp.port(self.oauth_port).clock(Arc::clone(&self.clock)).build()?),
@@ -273,6 +282,14 @@ impl MockServer {
     /// Refuses a token on the LLM routes from now on, whoever issued it.
     pub fn revoke_token(&self, token: &str) {
         self.llm.gate.revoke(token);
+    }
+
+    /// Goes on with these fixtures, and with nothing of what the old ones had counted and which states they had set.
+    ///
+    /// # Errors
+    /// [`StartError::Fixture`] when one of them cannot do what it says; then the old ones go on.
+    pub fn set_fixtures(&self, fixtures: impl IntoIterator<Item = Fixture>) -> Result<(), StartError> {
+        self.llm.rules.replace(fixtures.into_iter().collect())
     }
 
     /// Answers the next `requests` well-formed LLM requests with that error.

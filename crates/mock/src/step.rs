@@ -14,10 +14,10 @@ pub struct Step(pub(crate) Kind);
 
 #[derive(Clone)]
 pub(crate) enum Kind {
-    Reply(Box<Reply>),
+    Reply(Arc<Reply>),
     /// A reply that is made of the request.
     Made(Arc<dyn Fn(&Recorded) -> Reply + Send + Sync>),
-    Error(Box<ApiError>),
+    Error(Arc<ApiError>),
     Fault(Fault),
 }
 
@@ -34,13 +34,13 @@ impl Step {
 
 impl From<Reply> for Step {
     fn from(reply: Reply) -> Self {
-        Self(Kind::Reply(Box::new(reply)))
+        Self(Kind::Reply(Arc::new(reply)))
     }
 }
 
 impl From<ApiError> for Step {
     fn from(error: ApiError) -> Self {
-        Self(Kind::Error(Box::new(error)))
+        Self(Kind::Error(Arc::new(error)))
     }
 }
 

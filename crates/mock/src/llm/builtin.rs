@@ -2,12 +2,12 @@
 //! offered, and knows a few names of models that fail.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
 use super::call::{Call, Tool};
-use super::{Chosen, Failure, Plan};
+use super::{Failure, Plan};
 use crate::api_error::ApiError;
 use crate::reply::{Part, Reply, TEXT};
 
@@ -18,7 +18,7 @@ const CUT_AFTER: usize = 3;
 /// How many names of models that fail once are remembered.
 const REMEMBERED: usize = 65_536;
 
-static HELLO: LazyLock<Reply> = LazyLock::new(|| TEXT.into());
+static HELLO: LazyLock<Arc<Reply>> = LazyLock::new(|| Arc::new(TEXT.into()));
 
 /// | model | answer |
 /// |---|---|
@@ -27,7 +27,7 @@ static HELLO: LazyLock<Reply> = LazyLock::new(|| TEXT.into());
 /// | `mock-529` | 529, of Anthropic with `x-should-retry: true` |
 /// | `mock-STATUS-once-ANYTHING` | that status with `retry-after: 1` for the first time, then normal |
 /// | `mock-cut` | a stream breaks off with a reset |
-pub(super) fn plan<'a>(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Result<Plan<'a>, Failure> {
+pub(super) fn plan(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Result<Plan, Failure> {
     let fail = match &*call.model {
         NO_MODEL => return Err(Failure::new(404, "the model does not exist")),
         "mock-429" => Some(Failure::from(&ApiError::rate_limited()).retry_soon()),
@@ -38,14 +38,14 @@ pub(super) fn plan<'a>(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Res
         return Ok(Plan::Fail(failure));
     }
     if call.model == "mock-cut" {
-        return Ok(Plan::Reply(Chosen::Made(Box::new(HELLO.clone().reset_after_frames(CUT_AFTER)))));
+        return Ok(Plan::Reply(Arc::new(Reply::clone(&HELLO).reset_after_frames(CUT_AFTER)), 0));
     }
     Ok(match &call.tool {
         Some(tool) if !call.answers_tool => {
             let part = Part::tool(tool.name.clone(), &arguments(tool));
-            Plan::Reply(Chosen::Made(Box::new(Reply::new().part(part))))
+            Plan::Reply(Arc::new(Reply::new().part(part)), 0)
         }
-        _ => Plan::Reply(Chosen::Known(&HELLO)),
+        _ => Plan::Reply(Arc::clone(&HELLO), 0),
     })
 }
 

@@ -21,7 +21,6 @@ mod wire;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,33 +48,15 @@ pub(crate) use challenge::Resource;
 pub(crate) use failure::Failure;
 pub(crate) use gate::Gate;
 pub(crate) use ids::Ids;
-pub(crate) use rules::Rules;
+pub(crate) use rules::{Chosen, Rules};
 
 /// What to do about a request.
 #[derive(Debug)]
-pub(crate) enum Plan<'a> {
-    Reply(Chosen<'a>),
+pub(crate) enum Plan {
+    /// And the seed of what it leaves to chance.
+    Reply(Arc<Reply>, u64),
     Fail(Failure),
     Disturb(Fault),
-}
-
-/// The reply to a request.
-#[derive(Debug)]
-pub(crate) enum Chosen<'a> {
-    Known(&'a Reply),
-    /// Made for this request.
-    Made(Box<Reply>),
-}
-
-impl Deref for Chosen<'_> {
-    type Target = Reply;
-
-    fn deref(&self) -> &Reply {
-        match self {
-            Self::Known(reply) => reply,
-            Self::Made(reply) => reply,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -212,7 +193,7 @@ impl Llm {
 
     /// What to answer. The 404 does not repeat the request's text, which would end up in some CI's
     /// output.
-    fn plan(&self, trip: &Trip<'_>, call: &Call, key: Option<&BearerToken>) -> Result<Plan<'_>, Failure> {
+    fn plan(&self, trip: &Trip<'_>, call: &Call, key: Option<&BearerToken>) -> Result<Plan, Failure> {
         if let Some(error) = self.failing.next() {
             return Ok(Plan::Fail(Failure::from(&error)));
         }
@@ -220,20 +201,20 @@ impl Llm {
             return builtin::plan(call, &self.failed_once);
         }
         let subject = Subject::new(call, trip.dialect, key, trip.seen);
-        let Some(step) = self.rules.choose(&subject) else {
+        let Some(Chosen { step, luck }) = self.rules.choose(&subject) else {
             let nearest = self.rules.nearest(&subject);
             tracing::debug!(?nearest, "no fixture matches");
             return Err(Failure::new(404, "no fixture matches this request"));
         };
-        Ok(match &step.0 {
-            Kind::Reply(reply) => Plan::Reply(Chosen::Known(reply)),
+        Ok(match step.0 {
+            Kind::Reply(reply) => Plan::Reply(reply, luck),
             Kind::Made(make) => {
                 let mut reply = make(trip.seen);
                 reply.fill();
-                Plan::Reply(Chosen::Made(Box::new(reply)))
+                Plan::Reply(Arc::new(reply), luck)
             }
-            Kind::Error(error) => Plan::Fail(Failure::from(&**error)),
-            Kind::Fault(fault) => Plan::Disturb(fault.clone()),
+            Kind::Error(error) => Plan::Fail(Failure::from(&*error)),
+            Kind::Fault(fault) => Plan::Disturb(fault),
         })
     }
 

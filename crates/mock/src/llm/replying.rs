@@ -1,5 +1,6 @@
 //! From a request that may pass to a reply: read, decide, word, frame.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use http::StatusCode;
@@ -11,9 +12,9 @@ use super::embeddings::Embed;
 use super::failure::{Cause, Halt};
 use super::stream::{Framing, Stream};
 use super::wire::{self, Asked, Wire};
-use super::{Call, Chosen, Failure, Llm, Plan, Trip, disturb, provider, refused};
+use super::{Call, Failure, Llm, Plan, Trip, disturb, provider, refused};
 use crate::answer::{self, Answer};
-use crate::body::{End, Frames};
+use crate::body::{End, Frames, Jitter};
 use crate::reply::{Ending, Reply};
 
 impl Llm {
@@ -37,7 +38,7 @@ impl Llm {
             let count = format!(r#"{{"{name}":{}}}"#, call.input_tokens());
             return Ok(answer::json(StatusCode::OK, count));
         }
-        let reply = self.decide(trip, &call, key)?;
+        let (reply, mut waits) = self.decide(trip, &call, key)?;
         let created = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let completion = Completion::new(&call, &reply, &self.ids, created);
         let used = completion.usage.input + completion.usage.output;
@@ -50,8 +51,9 @@ impl Llm {
         wire.stream(&completion, &mut stream);
         let end = self.cut(trip, wire, &completion, &mut stream);
         let frames = disturb::frames(stream.finish(), &reply, framing.is_events());
+        let first = waits.draw(reply.delay.1);
         let frames =
-            Frames::new(frames, reply.latency, end).after(reply.delay.1).reset_after(reply.reset_after);
+            Frames::new(frames, reply.latency, waits, end).after(first).reset_after(reply.reset_after);
         Ok(self.limited(trip, &reply, used, answer::stream(framing.content_type(), frames)))
     }
 
@@ -73,18 +75,18 @@ impl Llm {
         key: Option<&BearerToken>,
     ) -> Result<Answer, Halt> {
         let asked = Embed::read(operation, body, trip.model.as_deref())?;
-        let reply = self.decide(trip, &asked.call, key)?;
+        let (reply, _) = self.decide(trip, &asked.call, key)?;
         let answer = answer::json(StatusCode::OK, asked.answer(&reply));
         Ok(self.limited(trip, &reply, asked.call.input_tokens(), answer))
     }
 
-    /// The reply to a call, once its key has paid for it.
+    /// The reply to a call, once its key has paid for it, and what makes its waits longer.
     fn decide(
         &self,
         trip: &mut Trip<'_>,
         call: &Call,
         key: Option<&BearerToken>,
-    ) -> Result<Chosen<'_>, Halt> {
+    ) -> Result<(Arc<Reply>, Jitter), Halt> {
         trip.model = Some(call.model.clone().into());
         if key.is_some_and(|key| !self.gate.allows(key, &call.model, trip.seen.path())) {
             return Err(Failure::of(Cause::Forbidden).into());
@@ -103,9 +105,10 @@ impl Llm {
         match plan {
             Plan::Fail(failure) => Err(failure.into()),
             Plan::Disturb(fault) => Err(Halt::Disturbed(fault)),
-            Plan::Reply(reply) => {
-                trip.delay = reply.delay.0;
-                Ok(reply)
+            Plan::Reply(reply, luck) => {
+                let mut waits = Jitter::new(reply.jitter, luck);
+                trip.delay = waits.draw(reply.delay.0);
+                Ok((reply, waits))
             }
         }
     }

@@ -2,81 +2,123 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::error::StartError;
 use crate::fixture::Fixture;
 use crate::step::Step;
 use crate::subject::Subject;
 
+/// The scenarios that were entered, and their states.
+type Scenarios = HashMap<String, String>;
+
 #[derive(Debug)]
 pub(crate) struct Rules {
-    fixtures: Vec<Fixture>,
-    state: Mutex<State>,
+    seed: u64,
+    /// In the order of trying.
+    loaded: RwLock<Arc<[Loaded]>>,
+    scenarios: Mutex<Scenarios>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// How often each fixture has answered.
-    answered: Vec<usize>,
-    /// The state of each scenario; one that is not there was not entered.
-    scenarios: HashMap<String, String>,
+/// A fixture and what became of it. The counters change while [`Rules::scenarios`] is locked.
+#[derive(Debug)]
+struct Loaded {
+    fixture: Fixture,
+    seed: u64,
+    answered: AtomicUsize,
+    drawn: AtomicU64,
+}
+
+/// What a fixture says this time.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) step: Step,
+    /// The seed of whatever is left to chance in it.
+    pub(crate) luck: u64,
 }
 
 impl Rules {
     /// # Errors
     /// [`StartError::Fixture`] for what can never do what it says.
-    pub(crate) fn new(fixtures: Vec<Fixture>) -> Result<Self, StartError> {
-        let fixtures = fixtures.into_iter().enumerate();
-        let checked: Result<Vec<Fixture>, _> =
-            fixtures.map(|(index, fixture)| fixture.checked(index)).collect();
-        let mut fixtures = checked?;
-        // Among equals, the order of adding holds.
-        fixtures.sort_by_key(|fixture| (fixture.is_catch_all(), Reverse(fixture.order())));
-        Ok(Self { fixtures, state: Mutex::default() })
+    pub(crate) fn new(fixtures: Vec<Fixture>, seed: u64) -> Result<Self, StartError> {
+        let loaded = RwLock::new(load(fixtures, seed)?);
+        Ok(Self { seed, loaded, scenarios: Mutex::default() })
+    }
+
+    /// Begins anew with these fixtures. After an error, the old ones go on.
+    pub(crate) fn replace(&self, fixtures: Vec<Fixture>) -> Result<(), StartError> {
+        let loaded = load(fixtures, self.seed)?;
+        let mut scenarios = self.scenarios.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        scenarios.clear();
+        Ok(())
     }
 
     pub(crate) fn are_empty(&self) -> bool {
-        self.fixtures.is_empty()
+        self.loaded().is_empty()
     }
 
-    /// What the fixture that answers says this time.
-    pub(crate) fn choose(&self, subject: &Subject<'_>) -> Option<&Step> {
-        let mut candidates = self.fixtures.iter().enumerate().filter(|(_, fixture)| fixture.matches(subject));
-        candidates.find_map(|(index, fixture)| self.take(index, fixture))
+    /// What the fixture that answers says this time. Conditions, which may be a test's own code, are asked
+    /// without a lock.
+    pub(crate) fn choose(&self, subject: &Subject<'_>) -> Option<Chosen> {
+        let loaded = self.loaded();
+        loaded.iter().filter(|loaded| loaded.fixture.matches(subject)).find_map(|loaded| self.take(loaded))
     }
 
-    /// What the fixture says this time, if it is ready. Asking and counting are one step; conditions,
-    /// which may be a test's own code, have been asked before, without the lock.
-    fn take<'a>(&self, index: usize, fixture: &'a Fixture) -> Option<&'a Step> {
-        let mut state = self.lock();
-        let state = &mut *state;
+    /// What the fixture says this time, if it is ready. Asking and counting are one step.
+    fn take(&self, loaded: &Loaded) -> Option<Chosen> {
+        let Loaded { fixture, seed, answered, drawn } = loaded;
+        let mut scenarios = self.scenarios.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((scenario, wanted)) = fixture.requires()
-            && state.scenarios.get(scenario).map_or("", String::as_str) != wanted
+            && scenarios.get(scenario).map_or("", String::as_str) != wanted
         {
             return None;
         }
-        state.answered.resize(self.fixtures.len(), 0);
-        let step = fixture.step(state.answered[index])?;
-        state.answered[index] += 1;
-        if let Some((scenario, next)) = fixture.sets() {
-            state.scenarios.insert(scenario.to_owned(), next.to_owned());
+        let step = fixture.step(answered.load(Ordering::Relaxed))?;
+        let luck = seed.wrapping_add(drawn.fetch_add(1, Ordering::Relaxed));
+        if fastrand::Rng::with_seed(luck).f64() >= fixture.chance() {
+            return None;
         }
-        Some(step)
+        answered.fetch_add(1, Ordering::Relaxed);
+        if let Some((scenario, next)) = fixture.sets() {
+            scenarios.insert(scenario.to_owned(), next.to_owned());
+        }
+        Some(Chosen { step: step.clone(), luck })
     }
 
     /// The fixture of which the fewest conditions failed: its place in the order of trying, and the kinds
     /// of those conditions, which hold nothing of the request.
     pub(crate) fn nearest(&self, subject: &Subject<'_>) -> Option<(usize, Vec<&'static str>)> {
-        let failed = self.fixtures.iter().map(|fixture| fixture.failed(subject));
+        let loaded = self.loaded();
+        let failed = loaded.iter().map(|loaded| loaded.fixture.failed(subject));
         failed.enumerate().min_by_key(|(_, failed)| failed.len())
     }
 
     pub(crate) fn reset(&self) {
-        *self.lock() = State::default();
+        let mut scenarios = self.scenarios.lock().unwrap_or_else(PoisonError::into_inner);
+        for loaded in self.loaded().iter() {
+            loaded.answered.store(0, Ordering::Relaxed);
+            loaded.drawn.store(0, Ordering::Relaxed);
+        }
+        scenarios.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn loaded(&self) -> Arc<[Loaded]> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Checks fixtures and puts them in their order; among equals, the order of adding holds.
+fn load(fixtures: Vec<Fixture>, seed: u64) -> Result<Arc<[Loaded]>, StartError> {
+    let fixtures = fixtures.into_iter().enumerate();
+    let checked: Result<Vec<Fixture>, _> = fixtures.map(|(index, fixture)| fixture.checked(index)).collect();
+    let mut fixtures = checked?;
+    fixtures.sort_by_key(|fixture| (fixture.is_catch_all(), Reverse(fixture.order())));
+    let loaded = |(place, fixture): (u64, Fixture)| {
+        // Far from each other, so that no two fixtures draw the same.
+        let seed = fixture.own_seed().unwrap_or(seed ^ (place << 32));
+        Loaded { fixture, seed, answered: AtomicUsize::new(0), drawn: AtomicU64::new(0) }
+    };
+    Ok((0..).zip(fixtures).map(loaded).collect())
 }

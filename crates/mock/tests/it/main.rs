@@ -7,6 +7,7 @@ mod auth;
 mod aws;
 mod bedrock;
 mod capture;
+mod chance;
 mod cloud;
 #[cfg(feature = "oauth")]
 mod code_flow;
