@@ -372,6 +372,14 @@ impl Fixture {
         self.conditions.iter().all(|condition| condition.holds(subject))
     }
 
+    /// A text that the user's has to contain.
+    pub(crate) fn needle(&self) -> Option<&str> {
+        self.conditions.iter().find_map(|condition| match condition {
+            Condition::User(Text::Contains(text)) => Some(&**text),
+            _ => None,
+        })
+    }
+
     /// The kinds of the conditions that do not hold.
     pub(crate) fn failed(&self, subject: &Subject<'_>) -> Vec<&'static str> {
         let failed = self.conditions.iter().filter(|condition| !condition.holds(subject));

@@ -1,7 +1,10 @@
 //! What a fixture replies: parts in their order, and how they are sent.
 
+use std::ops::Deref;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -53,10 +56,17 @@ pub struct Reply {
 /// A part of a reply.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
-    Text(String),
+    Text(Text),
     Thinking { text: String, signature: String },
-    Refusal(String),
+    Refusal(Text),
     Tool { name: String, arguments: Box<RawValue> },
+}
+
+/// A text of a part. As JSON it is escaped once, and not for every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    text: String,
+    json: OnceLock<Box<RawValue>>,
 }
 
 /// How a stream ends that ends too early.
@@ -120,7 +130,7 @@ impl Reply {
     /// Adds a text.
     #[must_use]
     pub fn text(self, text: impl Into<String>) -> Self {
-        self.part(Part::Text(text.into()))
+        self.part(Part::Text(Text::new(text)))
     }
 
     /// Adds what the model thinks, with a made-up signature. OpenAI's chat completions do not show it,
@@ -134,7 +144,7 @@ impl Reply {
     /// stop tells.
     #[must_use]
     pub fn refusal(self, text: impl Into<String>) -> Self {
-        self.part(Part::Refusal(text.into()))
+        self.part(Part::Refusal(Text::new(text)))
     }
 
     /// Adds a call of a tool. The arguments must be a JSON object.
@@ -309,7 +319,7 @@ impl Reply {
     /// One that got no part is a fixed text.
     pub(crate) fn fill(&mut self) {
         if self.parts.is_empty() {
-            self.parts.push(Part::Text(TEXT.to_owned()));
+            self.parts.push(Part::Text(Text::new(TEXT)));
         }
     }
 
@@ -325,6 +335,27 @@ impl From<&str> for Reply {
     }
 }
 
+impl Text {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), json: OnceLock::new() }
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let escape = || serde_json::value::to_raw_value(&self.text).expect("a text is always written");
+        self.json.get_or_init(escape).serialize(serializer)
+    }
+}
+
 impl Part {
     pub(crate) fn tool(name: String, arguments: &Value) -> Self {
         let arguments = serde_json::value::to_raw_value(arguments).expect("a JSON value is always written");
@@ -334,7 +365,8 @@ impl Part {
     /// The bytes that count as the model's output.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Text(text) | Self::Refusal(text) | Self::Thinking { text, .. } => text.len(),
+            Self::Text(text) | Self::Refusal(text) => text.len(),
+            Self::Thinking { text, .. } => text.len(),
             Self::Tool { name, arguments } => name.len() + arguments.get().len(),
         }
     }

@@ -3,7 +3,7 @@
 use portunus_mock::{ApiError, Dialect, Fixture, MockServer, Reply, ServerBuilder, StartError, Step};
 use serde_json::{Value, json};
 
-use crate::support::{chat, contents, converse, invoke, message, post, post_chat, response};
+use crate::support::{chat, contents, converse, invoke, json_of, message, post, post_chat, response};
 
 const GEMINI: &str = "/v1beta/models/m:generateContent";
 
@@ -280,5 +280,21 @@ async fn conditions_that_can_never_hold_or_always_do_are_refused() {
     ] {
         let built = ServerBuilder::new().fixture(bad).build().await;
         assert!(matches!(built, Err(StartError::Fixture { index: 0, .. })), "{built:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_texts_that_overlap_are_all_found() {
+    let texts = ["rain", "rainbow", "bow", "ain", "r", "x", "bows", "rain and rainbow", "ra", "é"];
+    for text in texts {
+        let far = ["q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8"];
+        let others = texts.iter().chain(&far).filter(|other| !text.contains(**other));
+        let wanted = Fixture::new().user_contains(text).respond_with_content(text);
+        let builder = others.fold(ServerBuilder::new(), |builder, other| {
+            builder.fixture(Fixture::new().user_contains(*other).respond_with_content("other"))
+        });
+        let server = builder.fixture(wanted).build().await.unwrap();
+        let answer = json_of(post_chat(&server.url(), &chat("m", text)).send().await.unwrap()).await;
+        assert_eq!(answer["choices"][0]["message"]["content"], text);
     }
 }

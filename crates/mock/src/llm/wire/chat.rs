@@ -10,7 +10,7 @@ use super::super::provider::{About, OpenAiError, Worded};
 use super::super::stream::Stream;
 use super::{Asked, Wire};
 use crate::answer::write;
-use crate::reply::Part;
+use crate::reply::{Part, Text};
 
 pub(super) struct Chat;
 
@@ -186,9 +186,23 @@ impl Chunks<'_, '_> {
 }
 
 /// All texts of a kind as one; `None` if there is none.
-fn joined(reply: &Completion<'_>, kind: impl Fn(&Part) -> Option<&String>) -> Option<String> {
-    let texts: Vec<&str> = reply.parts.iter().filter_map(|part| kind(part).map(|text| &**text)).collect();
-    (!texts.is_empty()).then(|| texts.concat())
+fn joined<'a>(reply: &Completion<'a>, kind: impl Fn(&'a Part) -> Option<&'a Text>) -> Option<Joined<'a>> {
+    let mut texts = reply.parts.iter().filter_map(kind);
+    let first = texts.next()?;
+    Some(match texts.next() {
+        None => Joined::One(first),
+        Some(second) => {
+            let all = [first, second].into_iter().chain(texts);
+            Joined::Several(all.map(|text| &**text).collect())
+        }
+    })
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Joined<'a> {
+    One(&'a Text),
+    Several(String),
 }
 
 fn finish_reason(reply: &Completion<'_>) -> &'static str {
@@ -223,8 +237,8 @@ struct Choice<'a> {
 #[derive(Serialize)]
 struct Answer<'a> {
     role: &'static str,
-    content: Option<String>,
-    refusal: Option<String>,
+    content: Option<Joined<'a>>,
+    refusal: Option<Joined<'a>>,
     annotations: [(); 0],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCall<'a>>,
