@@ -10,6 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
+import { check, done } from './lib.mjs';
 
 const here = import.meta.dirname;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portunus-'));
@@ -30,17 +31,6 @@ const start = (program, args, options) => new Promise((resolve, reject) => {
   child.on('exit', (code) => reject(new Error(`${program} ended with ${code}`)));
   child.stdout.once('data', (data) => resolve(String(data).split('\n')[0]));
 });
-
-let failed = 0;
-async function check(name, run) {
-  try {
-    const said = await run();
-    console.log(`ok   ${name}${said ? `: ${said}` : ''}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAIL ${name}: ${error.message}`);
-  }
-}
 
 const port = await freePort();
 const issuer = `http://127.0.0.1:${port}`;
@@ -203,6 +193,7 @@ await check('oauth4webapi: exchange, introspection and revocation', async () => 
 });
 
 // Python's turn: its generic client, and whatever the OpenAPI document promises.
+let failed = false;
 if (process.argv[3]) {
   const tokens = { ES256: await idToken('ES256'), RS256: await idToken('RS256') };
   const python = spawn(process.argv[3], [path.join(here, 'inbound.py')], {
@@ -210,7 +201,7 @@ if (process.argv[3]) {
     env: { ...process.env, GATEWAY: gateway, ADMIN: admin, PROXY: secret },
   });
   python.stdin.end(JSON.stringify(tokens));
-  if (await new Promise((resolve) => python.on('exit', resolve))) failed += 1;
+  failed = await new Promise((resolve) => python.on('exit', resolve)) !== 0;
 }
 
-process.exit(failed ? 1 : 0);
+done(failed);

@@ -31,7 +31,7 @@ cargo xtask COMMAND
   vectors [NAME]  the test vectors that live outside the repository; reports with NAME in their name
   e2e             the quick start, driven by the official SDKs, and a search for leaked secrets
   fuzz --smoke    what strangers send, fuzzed for two minutes; fuzz TARGET goes on until it is stopped
-  interop         the same requests as the clouds' own libraries, checked against these
+  interop         other people's clients and servers against ours: the clouds' libraries, SDKs, OAuth
   bench           what the gateway costs a request, against calling the mock directly
 ";
 

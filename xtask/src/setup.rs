@@ -7,8 +7,9 @@ use crate::{Result, sh};
 
 /// The SDKs that the end-to-end test drives, pinned: a new version is a change to review.
 pub(crate) const SDKS: &[&str] = &["openai==3.54.0", "anthropic==2.12.0"];
-/// The clouds' own libraries, whose requests ours are compared with; moto's STS; a generic OAuth client; what
-/// tries out an OpenAPI document; and the SDKs for which the mock passes as each provider.
+/// The clouds' own libraries, whose requests ours are compared with; moto's STS; a generic OAuth client and
+/// what reads its tokens; what tries out an OpenAPI document; and the SDKs for which the mock passes as each
+/// provider, with the HTTP client whose errors they pass on.
 pub(crate) const ORACLES: &[&str] = &[
     "Authlib==1.9.9",
     "anthropic==2.12.0",
@@ -17,6 +18,8 @@ pub(crate) const ORACLES: &[&str] = &[
     "cryptography==50.0.2",
     "google-auth==2.62.2",
     "google-genai==3.4.0",
+    "httpx2==2.16.2",
+    "joserfc==1.8.0",
     "moto[server]==5.2.5",
     "msal==1.39.0",
     "openai==3.54.0",

@@ -35,7 +35,7 @@ impl Steps {
         println!("\n== summary");
         for Step { name, took, end } in &self.0 {
             let verdict = if end.is_ok() { "ok" } else { "FAILED" };
-            println!("{verdict:<7}{name:<10}{:>7.1} s", took.as_secs_f64());
+            println!("{verdict:<7}{name:<14}{:>7.1} s", took.as_secs_f64());
             let lines = match end {
                 Ok(lines) => lines.iter().map(String::as_str).collect(),
                 Err(error) => error.lines().collect::<Vec<_>>(),
@@ -44,6 +44,8 @@ impl Steps {
                 println!("         {}", line.trim());
             }
         }
+        let total: Duration = self.0.iter().map(|step| step.took).sum();
+        println!("{:<21}{:>7.1} s", "in all", total.as_secs_f64());
         let failed: Vec<_> = self.0.iter().filter(|step| step.end.is_err()).map(|step| step.name).collect();
         if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
     }

@@ -7,7 +7,7 @@ use portunus_mock::{Key, ServerBuilder};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let port = arguments.next().unwrap_or_default().parse().unwrap_or(0);
-    let mut builder = ServerBuilder::new().port(port);
+    let mut builder = ServerBuilder::new().port(port).faithful();
     if let Some(key) = arguments.next() {
         builder = builder.with_bearer_token(key);
     }

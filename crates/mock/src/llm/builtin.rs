@@ -13,8 +13,8 @@ use crate::reply::{Part, Reply, TEXT};
 
 /// The model that does not exist.
 pub(super) const NO_MODEL: &str = "no-such-model";
-/// After how many frames `mock-cut` resets the connection.
-const CUT_AFTER: usize = 3;
+/// After how many frames a stream breaks off.
+const BREAK_AFTER: usize = 3;
 /// How many names of models that fail once are remembered.
 const REMEMBERED: usize = 65_536;
 
@@ -27,6 +27,7 @@ static HELLO: LazyLock<Arc<Reply>> = LazyLock::new(|| Arc::new(TEXT.into()));
 /// | `mock-529` | 529, of Anthropic with `x-should-retry: true` |
 /// | `mock-STATUS-once-ANYTHING` | that status with `retry-after: 1` for the first time, then normal |
 /// | `mock-cut` | a stream breaks off with a reset |
+/// | `mock-midstream` | a stream breaks off with the provider's error |
 pub(super) fn plan(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Result<Plan, Failure> {
     let fail = match &*call.model {
         NO_MODEL => return Err(Failure::new(404, "the model does not exist")),
@@ -37,16 +38,15 @@ pub(super) fn plan(call: &Call, failed_once: &Mutex<HashSet<String>>) -> Result<
     if let Some(failure) = fail {
         return Ok(Plan::Fail(failure));
     }
-    if call.model == "mock-cut" {
-        return Ok(Plan::Reply(Arc::new(Reply::clone(&HELLO).reset_after_frames(CUT_AFTER)), 0));
-    }
-    Ok(match &call.tool {
-        Some(tool) if !call.answers_tool => {
-            let part = Part::tool(tool.name.clone(), &arguments(tool));
-            Plan::Reply(Arc::new(Reply::new().part(part)), 0)
+    let reply = match (&*call.model, &call.tool) {
+        ("mock-cut", _) => Reply::clone(&HELLO).reset_after_frames(BREAK_AFTER),
+        ("mock-midstream", _) => Reply::clone(&HELLO).fail_after_frames(BREAK_AFTER, ApiError::overloaded()),
+        (_, Some(tool)) if !call.answers_tool => {
+            Reply::new().part(Part::tool(tool.name.clone(), &arguments(tool)))
         }
-        _ => Plan::Reply(Arc::clone(&HELLO), 0),
-    })
+        _ => return Ok(Plan::Reply(Arc::clone(&HELLO), 0)),
+    };
+    Ok(Plan::Reply(Arc::new(reply), 0))
 }
 
 fn fails_once(model: &str, failed_once: &Mutex<HashSet<String>>) -> Option<Failure> {

@@ -201,10 +201,17 @@ async fn a_reset_comes_after_its_frames_and_is_no_clean_end() {
 }
 
 #[tokio::test]
-async fn mock_cut_breaks_a_stream_off() {
+async fn some_models_break_a_stream_off() {
     let server = ServerBuilder::new().build().await.unwrap();
-    let answer = post_chat(&server.url(), &streamed(chat("mock-cut", "hi"))).send().await.unwrap();
-    assert!(answer.text().await.is_err());
+    let stream = async |model| {
+        let answer = post_message(&server.url(), &streamed(message(model, "hi"))).send().await.unwrap();
+        answer.text().await
+    };
+    assert!(stream("mock-cut").await.is_err());
+    let frames = events(&stream("mock-midstream").await.unwrap());
+    assert_eq!(frames.len(), 4);
+    assert_eq!(frames[3].0.as_deref(), Some("error"));
+    assert!(frames[3].1.contains("overloaded_error"));
 }
 
 #[tokio::test]
