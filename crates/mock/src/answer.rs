@@ -1,7 +1,9 @@
 //! What is answered: parts of text and tool calls, and HTTP answers in general.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::{Body, Frames};
@@ -40,4 +42,17 @@ pub(crate) fn write(value: &impl serde::Serialize) -> Vec<u8> {
     let mut body = Vec::with_capacity(1 << 10);
     serde_json::to_writer(&mut body, value).expect("plain structs are always written");
     body
+}
+
+/// Says when it is sent, by the mock's clock. Without it hyper would say so by its own.
+pub(crate) fn date(mut answer: Answer, now: SystemTime) -> Answer {
+    // Later years have no form (RFC 9110 §5.6.7), and no test is earlier.
+    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    let since = now.duration_since(SystemTime::UNIX_EPOCH);
+    if since.is_ok_and(|since| since < YEAR_10000)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+    {
+        answer.headers_mut().insert(DATE, date);
+    }
+    answer
 }

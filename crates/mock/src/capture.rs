@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -11,6 +11,10 @@ use http::header::{COOKIE, Entry, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use portunus_auth_core::BearerToken;
 use portunus_auth_core::dialect::KEY_HEADERS;
+
+use crate::llm;
+use crate::outcome::Outcome;
+use crate::requests::Requests;
 
 /// How many requests are kept; the oldest are forgotten first.
 pub const CAPACITY: usize = 1_024;
@@ -35,6 +39,7 @@ struct Seen {
     body: Bytes,
     at: SystemTime,
     status: AtomicU16,
+    outcome: OnceLock<Outcome>,
 }
 
 impl Recorded {
@@ -48,11 +53,21 @@ impl Recorded {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
-        Self(Arc::new(Seen { method, uri, headers, body, at, status: AtomicU16::new(0) }))
+        let (status, outcome) = (AtomicU16::new(0), OnceLock::new());
+        Self(Arc::new(Seen { method, uri, headers, body, at, status, outcome }))
     }
 
     pub(crate) fn answered(&self, status: StatusCode) {
         self.0.status.store(status.as_u16(), Ordering::Release);
+    }
+
+    /// Notes what the fixtures made of it, once.
+    pub(crate) fn came_to(&self, outcome: Outcome) {
+        let _ = self.0.outcome.set(outcome);
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.0.outcome.get()
     }
 
     /// The method.
@@ -94,6 +109,44 @@ impl Recorded {
         Some(BearerToken::new(text))
     }
 
+    /// The credential, cut short: `sk-t…t-1`. Of one with less than nine characters nothing is shown.
+    pub fn redacted_credential(&self) -> Option<String> {
+        let token = self.credential()?;
+        let chars: Vec<char> = token.expose().chars().collect();
+        let (head, tail) = if chars.len() < 9 { (0, 0) } else { (4, 3) };
+        let shown = |chars: &[char]| chars.iter().collect::<String>();
+        Some(format!("{}…{}", shown(&chars[..head]), shown(&chars[chars.len() - tail..])))
+    }
+
+    /// Whether it presented that key or token, or is signed with the key of that id.
+    pub(crate) fn presents(&self, key: &str) -> bool {
+        let token = self.credential();
+        token.is_some_and(|token| token.expose() == key || llm::key_id(token.expose()) == Some(key))
+    }
+
+    /// The model that it asks, if it asks one.
+    pub fn model(&self) -> Option<String> {
+        llm::read(self).map(|call| call.model)
+    }
+
+    /// The text of the last user message, if it asks a model.
+    pub fn user_text(&self) -> Option<String> {
+        llm::read(self).map(|call| call.user_text)
+    }
+
+    /// Whether it asks for a stream.
+    pub fn is_streamed(&self) -> bool {
+        llm::read(self).is_some_and(|call| call.stream)
+    }
+
+    /// The name of the fixture that answered: its own, or `fixture N` in the order of adding, counted from 0.
+    pub fn fixture(&self) -> Option<&str> {
+        match self.outcome()? {
+            Outcome::Answered(name) => Some(name),
+            Outcome::Unmatched(_) | Outcome::NoRoute => None,
+        }
+    }
+
     /// The body as it came; empty when it was too large or broke off.
     pub fn body(&self) -> &Bytes {
         &self.0.body
@@ -115,6 +168,27 @@ impl Recorded {
             0 => None,
             status => Some(status),
         }
+    }
+}
+
+/// What a report says of a request: nothing that its caller wrote but path and model.
+impl Recorded {
+    pub(crate) fn line(&self) -> String {
+        let mut line = format!("  {} {}", self.method(), self.path());
+        if let Some(model) = self.model() {
+            line += &format!(" for {model:?}");
+        }
+        if let Some(key) = self.redacted_credential() {
+            line += &format!(" with {key}");
+        }
+        match self.status() {
+            Some(status) => line += &format!(": {status}"),
+            None => line += ": no answer yet",
+        }
+        if let Some(outcome) = self.outcome() {
+            line += &format!(", {outcome}");
+        }
+        line
     }
 }
 
@@ -163,8 +237,8 @@ impl Log {
         }
     }
 
-    pub(crate) fn requests(&self) -> Vec<Recorded> {
-        self.lock().requests.iter().cloned().collect()
+    pub(crate) fn requests(&self) -> Requests {
+        Requests::new(self.lock().requests.iter().cloned().collect())
     }
 
     pub(crate) fn clear(&self) {

@@ -43,6 +43,6 @@ impl Desk {
             (None, Err(_)) => answer::json(StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":"invalid_request"}"#),
         };
         seen.answered(answer.status());
-        answer
+        answer::date(answer, self.clock.now())
     }
 }

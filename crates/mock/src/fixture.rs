@@ -11,11 +11,10 @@ use serde_json::Value;
 use crate::api_error::ApiError;
 use crate::capture::Recorded;
 use crate::condition::{Condition, Text};
-use crate::error::StartError;
 use crate::fault::Fault;
 use crate::reply::Reply;
 use crate::step::{Kind, Step};
-use crate::subject::Subject;
+use crate::times::Times;
 
 /// Conditions on a request and what to answer when all of them hold.
 ///
@@ -23,18 +22,21 @@ use crate::subject::Subject;
 /// answers. Without a condition, a fixture matches every request; without a reply, it answers a fixed text.
 #[derive(Clone, Debug)]
 pub struct Fixture {
-    conditions: Vec<Condition>,
-    reply: Reply,
+    pub(crate) name: Option<String>,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) reply: Reply,
     /// In place of the reply.
-    steps: Vec<Step>,
-    times: Option<usize>,
-    priority: i32,
-    catch_all: bool,
-    chance: f64,
-    seed: Option<u64>,
-    requires: Option<(String, String)>,
-    sets: Option<(String, String)>,
-    problem: Option<&'static str>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) times: Option<usize>,
+    pub(crate) priority: i32,
+    pub(crate) catch_all: bool,
+    pub(crate) chance: f64,
+    pub(crate) seed: Option<u64>,
+    pub(crate) requires: Option<(String, String)>,
+    pub(crate) sets: Option<(String, String)>,
+    /// How often it is to answer, if that is to be checked.
+    pub(crate) expected: Option<Times>,
+    pub(crate) problem: Option<&'static str>,
 }
 
 impl Default for Fixture {
@@ -48,6 +50,7 @@ impl Fixture {
     /// A fixture that matches every request and answers a fixed text.
     pub fn new() -> Self {
         Self {
+            name: None,
             conditions: Vec::new(),
             reply: Reply::new(),
             steps: Vec::new(),
@@ -58,6 +61,7 @@ impl Fixture {
             seed: None,
             requires: None,
             sets: None,
+            expected: None,
             problem: None,
         }
     }
@@ -235,6 +239,27 @@ impl Fixture {
         self
     }
 
+    /// Names it, for reports and [`Recorded::fixture`]. Without a name it is `fixture N`, counted from 0 in
+    /// the order of adding.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How often it is to answer, as in `expect(2)` or `expect(1..)`; see [`MockServer::verify`].
+    ///
+    /// [`MockServer::verify`]: crate::MockServer::verify
+    #[must_use]
+    pub fn expect(mut self, times: impl Into<Times>) -> Self {
+        let times = times.into();
+        if times.is_empty() {
+            self.problem = Some("no number of times is in that range");
+        }
+        self.expected = Some(times);
+        self
+    }
+
     fn when(mut self, condition: Condition) -> Self {
         self.problem = self.problem.or(condition.problem());
         self.conditions.push(condition);
@@ -343,78 +368,5 @@ impl Fixture {
     fn change(mut self, change: impl FnOnce(Reply) -> Reply) -> Self {
         self.reply = change(self.reply);
         self
-    }
-}
-
-/// How a server uses it.
-impl Fixture {
-    /// Refuses what can never do what it says.
-    pub(crate) fn checked(mut self, index: usize) -> Result<Self, StartError> {
-        let wrong = self.steps.iter().find_map(Step::problem);
-        if let Some(says) = self.problem.or(self.reply.problem).or(wrong) {
-            return Err(StartError::Fixture { index, says });
-        }
-        if !self.steps.is_empty() && !self.reply.parts.is_empty() {
-            return Err(StartError::Fixture { index, says: "it answers both a reply and something else" });
-        }
-        if self.steps.is_empty() {
-            self.steps = vec![self.reply.clone().into()];
-        }
-        for step in &mut self.steps {
-            if let Kind::Reply(reply) = &mut step.0 {
-                Arc::make_mut(reply).fill();
-            }
-        }
-        Ok(self)
-    }
-
-    pub(crate) fn matches(&self, subject: &Subject<'_>) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(subject))
-    }
-
-    /// A text that the user's has to contain.
-    pub(crate) fn needle(&self) -> Option<&str> {
-        self.conditions.iter().find_map(|condition| match condition {
-            Condition::User(Text::Contains(text)) => Some(&**text),
-            _ => None,
-        })
-    }
-
-    /// The kinds of the conditions that do not hold.
-    pub(crate) fn failed(&self, subject: &Subject<'_>) -> Vec<&'static str> {
-        let failed = self.conditions.iter().filter(|condition| !condition.holds(subject));
-        failed.map(Condition::kind).collect()
-    }
-
-    /// What it answers after it has answered so often, if it still does.
-    pub(crate) fn step(&self, answered: usize) -> Option<&Step> {
-        if self.times.is_some_and(|times| answered >= times) {
-            return None;
-        }
-        self.steps.get(answered).or(self.steps.last())
-    }
-
-    pub(crate) fn chance(&self) -> f64 {
-        self.chance
-    }
-
-    pub(crate) fn own_seed(&self) -> Option<u64> {
-        self.seed
-    }
-
-    pub(crate) fn is_catch_all(&self) -> bool {
-        self.catch_all
-    }
-
-    pub(crate) fn order(&self) -> i32 {
-        self.priority
-    }
-
-    pub(crate) fn requires(&self) -> Option<(&str, &str)> {
-        self.requires.as_ref().map(|(scenario, state)| (scenario.as_str(), state.as_str()))
-    }
-
-    pub(crate) fn sets(&self) -> Option<(&str, &str)> {
-        self.sets.as_ref().map(|(scenario, state)| (scenario.as_str(), state.as_str()))
     }
 }

@@ -82,7 +82,7 @@ impl Bound {
             let _ = started.send(Ok(()));
             runtime.block_on(accept(listener, stopped, handle));
         };
-        let thread = std::thread::Builder::new().name(format!("portunus-mock-{port}")).spawn(run);
+        let thread = std::thread::Builder::new().name(format!("mock-{port}")).spawn(run);
         let thread = thread.map_err(StartError::Thread)?;
         starting.recv().unwrap_or_else(|ended| Err(io::Error::other(ended))).map_err(StartError::Thread)?;
         Ok(Host { port, stop, thread: Some(thread) })
@@ -103,19 +103,28 @@ impl Host {
     }
 
     /// Closes the port and lets answers under way finish, for at most [`GRACE`].
-    pub(crate) async fn shutdown(self) {
+    pub(crate) async fn drain(&self) {
         self.stop.send_replace(Stop::Drain);
         self.stop.closed().await;
+    }
+
+    /// Does the same, on a thread that may wait.
+    pub(crate) fn drain_blocking(&mut self) {
+        self.end(Stop::Drain);
+    }
+
+    fn end(&mut self, how: Stop) {
+        self.stop.send_replace(how);
+        if let Some(thread) = self.thread.take() {
+            // An error is a panic of that thread, which has already been reported there.
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.stop.send_replace(Stop::Now);
-        if let Some(thread) = self.thread.take() {
-            // An error is a panic of that thread, which has already been reported there.
-            let _ = thread.join();
-        }
+        self.end(Stop::Now);
     }
 }
 

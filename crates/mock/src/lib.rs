@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
 mod answer;
 mod api_error;
 mod body;
@@ -15,15 +16,19 @@ mod host;
 mod key;
 mod limiter;
 mod llm;
+mod mounted;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod outcome;
 mod rate_limits;
 mod reply;
+mod requests;
 mod secrets;
 pub mod server;
 mod socket;
 mod step;
 mod subject;
+mod times;
 
 pub use api_error::ApiError;
 pub use capture::{CAPACITY, Recorded};
@@ -37,6 +42,7 @@ pub use fault::Fault;
 pub use fixture::Fixture;
 pub use key::Key;
 pub use limiter::Limiter;
+pub use mounted::{Mounted, Unmet};
 #[cfg(feature = "oauth")]
 pub use oauth::{
     Algorithm, DevicePoll, DpopKey, DpopProof, GrantType, IdpBuilder, JOB_REQUEST_TOKEN, Mint, MockIdp,
@@ -45,5 +51,7 @@ pub use oauth::{
 pub use portunus_auth_core::Dialect;
 pub use rate_limits::{Quota, RateLimits};
 pub use reply::{Reply, Stop};
+pub use requests::Requests;
 pub use server::{MockServer, ServerBuilder};
 pub use step::Step;
+pub use times::Times;

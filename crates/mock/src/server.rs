@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use portunus_auth_core::{Clock, SystemClock};
 
 use crate::api_error::ApiError;
-use crate::capture::{Log, Recorded};
+use crate::capture::Log;
 use crate::error::StartError;
 use crate::fault::Faults;
 use crate::fixture::Fixture;
@@ -15,6 +15,7 @@ use crate::host::{Bound, Host};
 use crate::key::Key;
 use crate::limiter::Limiter;
 use crate::llm::{Gate, Ids, Llm, Resource, Rules};
+use crate::requests::Requests;
 
 #[cfg(feature = "oauth")]
 use crate::oauth::{IdpBuilder, MockIdp};
@@ -194,6 +195,14 @@ impl ServerBuilder {
     /// [`StartError`] when a port is taken, a fixture cannot do what it says or a token is empty.
     #[expect(clippy::unused_async, reason = "the documented programs await it")]
     pub async fn build(self) -> Result<MockServer, StartError> {
+        self.build_blocking()
+    }
+
+    /// Starts the server from a test that is not asynchronous.
+    ///
+    /// # Errors
+    /// As of [`ServerBuilder::build`].
+    pub fn build_blocking(self) -> Result<MockServer, StartError> {
         let rules = Rules::new(self.fixtures, self.seed)?;
         #[cfg(feature = "oauth")]
         let idp = match self.oauth {
@@ -240,15 +249,24 @@ impl ServerBuilder {
     }
 }
 
-/// A running server. Dropping it closes its ports and connections.
+/// A running server. Dropping it closes its ports and connections, and then panics where fixtures did
+/// not answer as often as they were to, unless the thread is panicking already.
 pub struct MockServer {
     host: Host,
-    llm: Arc<Llm>,
+    pub(crate) llm: Arc<Llm>,
     #[cfg(feature = "oauth")]
-    idp: Option<MockIdp>,
+    pub(crate) idp: Option<MockIdp>,
 }
 
 impl MockServer {
+    /// A server that asks for no credential and words errors as the providers really do.
+    ///
+    /// # Panics
+    /// When no port of 127.0.0.1 is free; [`ServerBuilder::build`] says so instead.
+    pub async fn start() -> Self {
+        ServerBuilder::new().faithful().build().await.expect("a free port on 127.0.0.1")
+    }
+
     /// The address, such as `http://127.0.0.1:12345`.
     pub fn url(&self) -> String {
         self.host.url()
@@ -284,7 +302,8 @@ impl MockServer {
         self.llm.gate.revoke(token);
     }
 
-    /// Goes on with these fixtures, and with nothing of what the old ones had counted and which states they had set.
+    /// Goes on with these fixtures, and with nothing of what the old ones had counted, which states they had
+    /// set and what was expected of them.
     ///
     /// # Errors
     /// [`StartError::Fixture`] when one of them cannot do what it says; then the old ones go on.
@@ -305,7 +324,7 @@ impl MockServer {
 
     /// What was asked of the LLM routes, oldest first; at most the last
     /// [`CAPACITY`](crate::CAPACITY) requests.
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub fn requests(&self) -> Requests {
         self.llm.log.requests()
     }
 
@@ -317,41 +336,22 @@ impl MockServer {
         here
     }
 
-    /// Closes the ports, and waits a few seconds at most for answers under way.
+    /// Closes the ports, waits a few seconds at most for answers under way, and then does what dropping does.
     pub async fn shutdown(self) {
-        self.host.shutdown().await;
+        self.host.drain().await;
         #[cfg(feature = "oauth")]
-        if let Some(idp) = self.idp {
-            idp.shutdown().await;
+        if let Some(idp) = &self.idp {
+            idp.drain().await;
         }
     }
-}
 
-#[cfg(feature = "oauth")]
-impl MockServer {
-    /// The OAuth server's address, which is its issuer too.
-    pub fn oauth_url(&self) -> Option<String> {
-        self.idp.as_ref().map(|idp| idp.issuer().to_owned())
-    }
-
-    /// The id and the secret of the OAuth server's client.
-    #[expect(clippy::unused_async, reason = "the documented programs await it")]
-    pub async fn oauth_client_credentials(&self) -> Option<(String, String)> {
-        self.idp.as_ref().and_then(MockIdp::client_credentials)
-    }
-
-    /// The current user approves the device that shows that code, however it is written.
-    ///
-    /// # Errors
-    /// [`UnknownUserCode`] when no device flow waits with that code, or there is no OAuth server.
-    #[expect(clippy::unused_async, reason = "the documented programs await it")]
-    pub async fn approve_device_code(&self, user_code: &str) -> Result<(), UnknownUserCode> {
-        self.idp.as_ref().ok_or(UnknownUserCode)?.approve_device(user_code)
-    }
-
-    /// The OAuth server, to mint tokens or to disturb it.
-    pub fn idp(&self) -> Option<&MockIdp> {
-        self.idp.as_ref()
+    /// [`MockServer::shutdown`] from a test that is not asynchronous.
+    pub fn shutdown_blocking(mut self) {
+        self.host.drain_blocking();
+        #[cfg(feature = "oauth")]
+        if let Some(idp) = &mut self.idp {
+            idp.drain_blocking();
+        }
     }
 }
 

@@ -70,7 +70,7 @@ async fn a_call_with_its_proof_is_let_in_once_and_the_proof_stays_here() {
     let challenge = replayed.headers()["www-authenticate"].to_str().unwrap().to_owned();
     assert!(challenge.contains("error=\"invalid_dpop_proof\""), "{challenge}");
 
-    let [request] = world.mock.requests().try_into().unwrap();
+    let [request] = world.mock.requests().to_vec().try_into().unwrap();
     let request: portunus_mock::Recorded = request;
     assert!(request.header("dpop").is_none());
     let sent = format!("{:?}", request.headers_with_secrets());

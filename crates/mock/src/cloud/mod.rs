@@ -26,6 +26,7 @@ use crate::desk::Desk;
 use crate::error::StartError;
 use crate::fault::Fault;
 use crate::host::{Bound, Host};
+use crate::requests::Requests;
 
 pub use anthropic::FederationRule;
 pub use anthropic_login::AnthropicLogin;
@@ -302,13 +303,13 @@ impl MockCloud {
     }
 
     /// What was asked, oldest first; at most the last [`CAPACITY`](crate::CAPACITY) requests.
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub fn requests(&self) -> Requests {
         self.cloud.desk.log.requests()
     }
 
     /// Closes the port, and waits a few seconds at most for answers under way.
     pub async fn shutdown(self) {
-        self.host.shutdown().await;
+        self.host.drain().await;
     }
 }
 

@@ -10,6 +10,7 @@ mod event_stream;
 mod failure;
 mod gate;
 mod ids;
+mod loaded;
 mod models;
 mod presented;
 mod provider;
@@ -37,18 +38,23 @@ use crate::body::{self, Unread};
 use crate::capture::{Log, Recorded};
 use crate::fault::{Fault, Faults};
 use crate::limiter::Limiter;
+use crate::outcome::Outcome;
 use crate::reply::Reply;
 use crate::step::Kind;
 use crate::subject::Subject;
+use embeddings::Embed;
 use failure::{Cause, Halt};
 use provider::About;
+use wire::Asked;
 
 pub(crate) use call::Call;
 pub(crate) use challenge::Resource;
 pub(crate) use failure::Failure;
 pub(crate) use gate::Gate;
 pub(crate) use ids::Ids;
-pub(crate) use rules::{Chosen, Rules};
+pub(crate) use loaded::{Chosen, Loaded};
+pub(crate) use rules::Rules;
+pub(crate) use sigv4::key_id;
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -124,7 +130,7 @@ impl Llm {
             provider::of(dialect).account(answer.headers_mut());
         }
         seen.answered(answer.status());
-        answer
+        answer::date(answer, self.clock.now())
     }
 
     fn answer(
@@ -139,7 +145,10 @@ impl Llm {
         }
         let found = self.gate.admit(trip.dialect, seen, self.clock.now(), self.faithful);
         let key = found.map_err(refused)?;
-        let route = route.ok_or_else(|| Failure::new(404, "there is no such route"))?;
+        let route = route.ok_or_else(|| {
+            seen.came_to(Outcome::NoRoute);
+            Failure::new(404, "there is no such route")
+        })?;
         let route = route.taking(seen.method()).map_err(|wrong| {
             let failure = Failure::new(405, "the route takes another method");
             let allow = if let NoRoute::WrongMethod(allowed) = wrong { Some(allowed) } else { None };
@@ -201,11 +210,13 @@ impl Llm {
             return builtin::plan(call, &self.failed_once);
         }
         let subject = Subject::new(call, trip.dialect, key, trip.seen);
-        let Some(Chosen { step, luck }) = self.rules.choose(&subject) else {
+        let Some(Chosen { step, luck, name }) = self.rules.choose(&subject) else {
             let nearest = self.rules.nearest(&subject);
             tracing::debug!(?nearest, "no fixture matches");
+            trip.seen.came_to(Outcome::Unmatched(nearest));
             return Err(Failure::new(404, "no fixture matches this request"));
         };
+        trip.seen.came_to(Outcome::Answered(name));
         Ok(match step.0 {
             Kind::Reply(reply) => Plan::Reply(reply, luck),
             Kind::Made(make) => {
@@ -254,6 +265,17 @@ impl Llm {
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         answer
+    }
+}
+
+/// What a request asks of a model, if it does.
+pub(crate) fn read(seen: &Recorded) -> Option<Call> {
+    let route = Dialect::find(seen.path())?;
+    let (operation, model) = (route.operation, route.model(seen.path()));
+    let model = model.as_deref();
+    match wire::of(operation) {
+        Some((wire, _)) => wire.read(seen.body(), &Asked { operation, model }).ok(),
+        None => Embed::read(operation, seen.body(), model).ok().map(|asked| asked.call),
     }
 }
 

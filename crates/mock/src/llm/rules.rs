@@ -1,73 +1,72 @@
-//! The fixtures of a server: in which order they are tried, and what became of them.
+//! The fixtures of a server: in which order they are tried, and how they come and go.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use aho_corasick::AhoCorasick;
 
+use super::loaded::{Chosen, Loaded, Scenarios};
 use crate::error::StartError;
 use crate::fixture::Fixture;
-use crate::step::Step;
+use crate::outcome::Nearest;
 use crate::subject::Subject;
 
 /// From how many texts on looking for all of them at once is faster than for one after the other.
 const MANY: usize = 8;
 
-/// The scenarios that were entered, and their states.
-type Scenarios = HashMap<String, String>;
-
 #[derive(Debug)]
 pub(crate) struct Rules {
     seed: u64,
     current: RwLock<Arc<Set>>,
+    /// How many were added; changes while `current` is written.
+    added: AtomicUsize,
     scenarios: Mutex<Scenarios>,
 }
 
 /// The fixtures of a server at one time.
 #[derive(Debug)]
 struct Set {
-    /// In the order of trying.
-    loaded: Box<[Loaded]>,
+    /// In the order of trying, each with the number of its needle.
+    loaded: Box<[(Arc<Loaded>, Option<usize>)]>,
     /// Finds the texts that fixtures look for in the user's, all of them in one pass.
     needles: Option<AhoCorasick>,
-}
-
-/// A fixture and what became of it. The counters change while [`Rules::scenarios`] is locked.
-#[derive(Debug)]
-struct Loaded {
-    fixture: Fixture,
-    /// Which of the needles is its own.
-    needle: Option<usize>,
-    seed: u64,
-    answered: AtomicUsize,
-    drawn: AtomicU64,
-}
-
-/// What a fixture says this time.
-#[derive(Debug)]
-pub(crate) struct Chosen {
-    pub(crate) step: Step,
-    /// The seed of whatever is left to chance in it.
-    pub(crate) luck: u64,
 }
 
 impl Rules {
     /// # Errors
     /// [`StartError::Fixture`] for what can never do what it says.
     pub(crate) fn new(fixtures: Vec<Fixture>, seed: u64) -> Result<Self, StartError> {
+        let added = AtomicUsize::new(fixtures.len());
         let current = RwLock::new(Arc::new(Set::load(fixtures, seed)?));
-        Ok(Self { seed, current, scenarios: Mutex::default() })
+        Ok(Self { seed, current, added, scenarios: Mutex::default() })
     }
 
     /// Begins anew with these fixtures. After an error, the old ones go on.
     pub(crate) fn replace(&self, fixtures: Vec<Fixture>) -> Result<(), StartError> {
+        let added = fixtures.len();
         let set = Arc::new(Set::load(fixtures, self.seed)?);
-        let mut scenarios = self.scenarios.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = set;
+        let mut scenarios = self.scenarios();
+        let mut current = self.change();
+        self.added.store(added, Ordering::Relaxed);
+        *current = set;
         scenarios.clear();
         Ok(())
+    }
+
+    /// Adds a fixture, after those that it does not come before.
+    pub(crate) fn add(&self, fixture: Fixture) -> Result<Arc<Loaded>, StartError> {
+        let mut current = self.change();
+        let index = self.added.load(Ordering::Relaxed);
+        let loaded = Arc::new(Loaded::new(fixture, index, self.seed)?);
+        self.added.store(index + 1, Ordering::Relaxed);
+        *current = Arc::new(Set::new(current.all().chain([&loaded]).cloned().collect()));
+        Ok(loaded)
+    }
+
+    pub(crate) fn remove(&self, loaded: &Arc<Loaded>) {
+        let mut current = self.change();
+        let others = current.all().filter(|other| !Arc::ptr_eq(other, loaded));
+        *current = Arc::new(Set::new(others.cloned().collect()));
     }
 
     pub(crate) fn are_empty(&self) -> bool {
@@ -75,84 +74,77 @@ impl Rules {
     }
 
     /// What the fixture that answers says this time. Conditions, which may be a test's own code, are asked
-    /// without a lock.
+    /// without a lock; asking whether it is ready, and counting, are one step.
     pub(crate) fn choose(&self, subject: &Subject<'_>) -> Option<Chosen> {
         let set = self.current();
         let found = set.found(&subject.call.user_text);
-        let mut candidates = set.loaded.iter().filter(|loaded| {
-            loaded.needle.is_none_or(|needle| found[needle]) && loaded.fixture.matches(subject)
+        let mut candidates = set.loaded.iter().filter(|(loaded, needle)| {
+            needle.is_none_or(|needle| found[needle]) && loaded.matches(subject)
         });
-        candidates.find_map(|loaded| self.take(loaded))
+        candidates.find_map(|(loaded, _)| loaded.take(&mut self.scenarios()))
     }
 
-    /// What the fixture says this time, if it is ready. Asking and counting are one step.
-    fn take(&self, loaded: &Loaded) -> Option<Chosen> {
-        let Loaded { fixture, seed, answered, drawn, .. } = loaded;
-        let mut scenarios = self.scenarios.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((scenario, wanted)) = fixture.requires()
-            && scenarios.get(scenario).map_or("", String::as_str) != wanted
-        {
-            return None;
-        }
-        let step = fixture.step(answered.load(Ordering::Relaxed))?;
-        let luck = seed.wrapping_add(drawn.fetch_add(1, Ordering::Relaxed));
-        if fastrand::Rng::with_seed(luck).f64() >= fixture.chance() {
-            return None;
-        }
-        answered.fetch_add(1, Ordering::Relaxed);
-        if let Some((scenario, next)) = fixture.sets() {
-            scenarios.insert(scenario.to_owned(), next.to_owned());
-        }
-        Some(Chosen { step: step.clone(), luck })
-    }
-
-    /// The fixture of which the fewest conditions failed: its place in the order of trying, and the kinds
-    /// of those conditions, which hold nothing of the request.
-    pub(crate) fn nearest(&self, subject: &Subject<'_>) -> Option<(usize, Vec<&'static str>)> {
+    /// The fixture of which the fewest conditions failed.
+    pub(crate) fn nearest(&self, subject: &Subject<'_>) -> Option<Nearest> {
         let set = self.current();
-        let failed = set.loaded.iter().map(|loaded| loaded.fixture.failed(subject));
-        failed.enumerate().min_by_key(|(_, failed)| failed.len())
+        let failed = set.all().map(|loaded| Nearest { name: loaded.name(), failed: loaded.failed(subject) });
+        failed.min_by_key(|nearest| nearest.failed.len())
+    }
+
+    /// What was expected of the fixtures and did not happen.
+    pub(crate) fn unmet(&self) -> Vec<String> {
+        let _unchanged = self.scenarios();
+        self.current().all().filter_map(|loaded| loaded.unmet()).collect()
+    }
+
+    /// What was expected of one that was added, and did not happen.
+    pub(crate) fn unmet_of(&self, loaded: &Loaded) -> Option<String> {
+        let _unchanged = self.scenarios();
+        loaded.unmet()
     }
 
     pub(crate) fn reset(&self) {
-        let mut scenarios = self.scenarios.lock().unwrap_or_else(PoisonError::into_inner);
-        for loaded in &self.current().loaded {
-            loaded.answered.store(0, Ordering::Relaxed);
-            loaded.drawn.store(0, Ordering::Relaxed);
-        }
+        let mut scenarios = self.scenarios();
+        self.current().all().for_each(|loaded| loaded.reset());
         scenarios.clear();
     }
 
     fn current(&self) -> Arc<Set> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Arc<Set>> {
+        self.current.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scenarios(&self) -> MutexGuard<'_, Scenarios> {
+        self.scenarios.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Set {
-    /// Checks fixtures and puts them in their order; among equals, the order of adding holds.
     fn load(fixtures: Vec<Fixture>, seed: u64) -> Result<Self, StartError> {
         let fixtures = fixtures.into_iter().enumerate();
-        let checked: Result<Vec<Fixture>, _> =
-            fixtures.map(|(index, fixture)| fixture.checked(index)).collect();
-        let mut fixtures = checked?;
-        fixtures.sort_by_key(|fixture| (fixture.is_catch_all(), Reverse(fixture.order())));
-        let texts: Vec<&str> = fixtures.iter().filter_map(Fixture::needle).collect();
+        let loaded = fixtures.map(|(index, fixture)| Loaded::new(fixture, index, seed).map(Arc::new));
+        Ok(Self::new(loaded.collect::<Result<_, _>>()?))
+    }
+
+    /// Puts fixtures in their order; among equals, the order of adding holds.
+    fn new(mut loaded: Vec<Arc<Loaded>>) -> Self {
+        loaded.sort_by_key(|loaded| loaded.order());
+        let texts: Vec<&str> = loaded.iter().filter_map(|loaded| loaded.needle()).collect();
         // Without an automaton, which only too many texts for one can cause, each is looked for by itself.
         let needles = AhoCorasick::new(&texts).ok().filter(|_| texts.len() >= MANY);
         let mut numbers = 0..;
-        let loaded = |(place, fixture): (u64, Fixture)| {
-            let number = fixture.needle().and_then(|_| numbers.next());
-            Loaded {
-                // Far from each other, so that no two fixtures draw the same.
-                seed: fixture.own_seed().unwrap_or(seed ^ (place << 32)),
-                needle: number.filter(|_| needles.is_some()),
-                fixture,
-                answered: AtomicUsize::new(0),
-                drawn: AtomicU64::new(0),
-            }
+        let numbered = |loaded: Arc<Loaded>| {
+            let number = loaded.needle().and_then(|_| numbers.next()).filter(|_| needles.is_some());
+            (loaded, number)
         };
-        let loaded = (0..).zip(fixtures).map(loaded).collect();
-        Ok(Self { loaded, needles })
+        Self { loaded: loaded.into_iter().map(numbered).collect(), needles }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Loaded>> {
+        self.loaded.iter().map(|(loaded, _)| loaded)
     }
 
     /// For each needle whether it is in a text.

@@ -42,7 +42,7 @@ struct Signature<'a> {
 }
 
 /// The id of the key that a request says it is signed with.
-pub(super) fn key_id(authorization: &str) -> Option<&str> {
+pub(crate) fn key_id(authorization: &str) -> Option<&str> {
     let rest = authorization.strip_prefix(ALGORITHM)?;
     let credential = rest.split([' ', ',']).find_map(|part| part.strip_prefix("Credential="));
     credential.unwrap_or_default().split('/').next()

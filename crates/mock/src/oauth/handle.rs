@@ -15,10 +15,10 @@ use super::mint::Mint;
 use super::routes::Endpoint;
 use super::user::User;
 use super::{Idp, Server};
-use crate::capture::Recorded;
 use crate::error::StartError;
 use crate::fault::Fault;
 use crate::host::Host;
+use crate::requests::Requests;
 
 /// A running identity provider. Dropping it closes its port and its connections.
 pub struct MockIdp {
@@ -216,14 +216,30 @@ impl MockIdp {
     }
 
     /// What was asked of the port, oldest first; at most the last [`CAPACITY`](crate::CAPACITY) requests.
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub fn requests(&self) -> Requests {
         self.idp.desk.log.requests()
     }
 
     /// Closes the port, and waits a few seconds at most for answers under way.
     pub async fn shutdown(self) {
-        if let Some(host) = self.host {
-            host.shutdown().await;
+        self.drain().await;
+    }
+
+    /// Closes the port, and waits a few seconds at most for answers under way; from a test that is not
+    /// asynchronous.
+    pub fn shutdown_blocking(mut self) {
+        self.drain_blocking();
+    }
+
+    pub(crate) async fn drain(&self) {
+        if let Some(host) = &self.host {
+            host.drain().await;
+        }
+    }
+
+    pub(crate) fn drain_blocking(&mut self) {
+        if let Some(host) = &mut self.host {
+            host.drain_blocking();
         }
     }
 

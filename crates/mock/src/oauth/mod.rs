@@ -2,6 +2,7 @@
 
 mod assertion;
 mod authorize;
+mod beside;
 mod builder;
 mod claims;
 mod client;

@@ -2,19 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod address;
 mod anthropic_login;
+mod asked;
 mod auth;
 mod aws;
 mod bedrock;
+mod blocking;
 mod capture;
 mod chance;
 mod cloud;
 #[cfg(feature = "oauth")]
 mod code_flow;
+mod determinism;
 #[cfg(feature = "oauth")]
 mod documented;
 mod embeddings;
 mod errors;
+mod expectations;
 mod faults;
 mod federation;
 mod fixtures;
@@ -24,10 +29,12 @@ mod google;
 mod idp;
 mod lifecycle;
 mod llm;
+mod many;
 mod matching;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod parts;
+mod raw;
 mod responses;
 mod shared;
 mod streams;
