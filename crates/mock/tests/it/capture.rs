@@ -104,6 +104,10 @@ async fn no_secret_is_shown_anywhere() {
         }
     }
     write!(shown, "{server:?} {:?}", server.requests()).unwrap();
+    server.mount(Fixture::new().named("never").expect(1));
+    write!(shown, "{}", server.verify().unwrap_err()).unwrap();
+    assert!(shown.contains("POST /v1/messages for \"m\" with cana…ken: 404"), "{shown}");
+    server.set_fixtures([]).unwrap();
     for seen in server.requests() {
         assert!(seen.credential().unwrap().expose().contains("canary"), "{seen:?}");
     }

@@ -168,6 +168,10 @@ async fn a_limiter_limits_requests_and_says_what_is_left() {
     clock.advance(Duration::from_secs(40));
     assert_eq!(ask().await.unwrap().status(), 200);
     assert_eq!(ask().await.unwrap().status(), 200);
+    // However long nobody asked, no reset is in the past.
+    clock.advance(Duration::from_secs(1_000));
+    let anthropic = post_message(&server.url(), &message("m", "hi")).send().await.unwrap();
+    assert_eq!(header(&anthropic, "anthropic-ratelimit-requests-reset"), Some("2023-11-14T22:32:00Z"));
     server.fail_next(9, ApiError::overloaded());
     server.reset();
     assert_eq!(ask().await.unwrap().status(), 200);

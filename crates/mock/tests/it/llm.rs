@@ -6,7 +6,9 @@ use portunus_auth_core::clock::ManualClock;
 use portunus_mock::{MockServer, ServerBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{chat, client, header, json_of, message, post_chat, post_message};
+use crate::support::{
+    chat, client, converse, header, invoke, json_of, message, post, post_chat, post_message, response, vertex,
+};
 
 async fn server() -> MockServer {
     let clock = Arc::new(ManualClock::at_unix(1_700_000_000));
@@ -289,4 +291,37 @@ async fn a_longer_history_costs_more_tokens() {
     let short = used(&body).await;
     body["messages"].as_array_mut().unwrap().insert(0, json!({"role": "system", "content": "x".repeat(400)}));
     assert_eq!(used(&body).await, short + 100);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_asked_for_in_text_is_an_error_and_never_no_stream() {
+    let server = server().await;
+    for (path, mut body) in [
+        ("/v1/chat/completions", chat("m", "hi")),
+        ("/openai/deployments/d/chat/completions", chat("m", "hi")),
+        ("/v1/responses", response("m", "hi")),
+        ("/v1/messages", message("m", "hi")),
+        (&vertex("anthropic/models/m:rawPredict"), invoke("hi")),
+    ] {
+        for said in ["true", "false", ""] {
+            body["stream"] = said.into();
+            assert_eq!(post(&server.url(), path, &body).send().await.unwrap().status(), 400, "{path} {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_has_an_id_too() {
+    let server = ServerBuilder::new().body_limit(100).build().await.unwrap();
+    let long = "x".repeat(200);
+    for (path, body, name) in [
+        ("/v1/chat/completions", chat("m", &long), "x-request-id"),
+        ("/v1/messages", message("m", &long), "request-id"),
+        ("/openai/deployments/d/chat/completions", chat("m", &long), "apim-request-id"),
+        ("/model/m/converse", converse(&long), "x-amzn-requestid"),
+    ] {
+        let answer = post(&server.url(), path, &body).send().await.unwrap();
+        assert_eq!(answer.status(), 413, "{path}");
+        assert!(header(&answer, name).is_some(), "{path}");
+    }
 }

@@ -37,6 +37,7 @@ mod parts;
 mod raw;
 mod responses;
 mod shared;
+mod sse;
 mod streams;
 mod support;
 #[cfg(feature = "oauth")]

@@ -265,3 +265,60 @@ async fn what_a_reply_cannot_be_is_refused() {
         assert!(matches!(built, Err(StartError::Fixture { .. })), "{built:?}");
     }
 }
+
+#[tokio::test]
+async fn no_stream_has_an_event_that_its_dialect_does_not_know() {
+    let anthropic = [
+        "message_start",
+        "content_block_start",
+        "ping",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ];
+    let responses = [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.refusal.delta",
+        "response.refusal.done",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+        "response.incomplete",
+    ];
+    for reply in [
+        mixed(),
+        Reply::new().refusal("No."),
+        Reply::from("Hi").stop(Stop::MaxTokens),
+        Reply::from("Hi").stop(Stop::ContentFilter),
+    ] {
+        let server = frozen([Fixture::new().reply(reply)]).await;
+        for (path, body, known, last) in [
+            ("/v1/messages", message("m", "hi"), anthropic.as_slice(), &["message_stop"][..]),
+            (
+                "/v1/responses",
+                response("m", "hi"),
+                &responses,
+                &["response.completed", "response.incomplete"],
+            ),
+        ] {
+            let stream = post(&server.url(), path, &streamed(body)).send().await.unwrap();
+            let stream = events(&stream.text().await.unwrap());
+            for (name, _) in &stream {
+                assert!(known.contains(&name.as_deref().unwrap()), "{name:?}");
+            }
+            assert!(last.contains(&stream.last().unwrap().0.as_deref().unwrap()));
+        }
+    }
+}

@@ -232,3 +232,20 @@ async fn the_documented_server_approves_a_device() {
     let without = ServerBuilder::new().build().await.unwrap();
     assert!(without.approve_device_code("BBBB-BBBB").await.is_err());
 }
+
+#[tokio::test]
+async fn codes_for_users_have_letters_that_cannot_be_mistaken_and_no_two_are_the_same() {
+    let World { idp, .. } = world();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..50 {
+        let flow = start(&idp, CLI).await;
+        let code = text(&flow, "user_code").to_owned();
+        let (first, second) = code.split_once('-').unwrap();
+        for half in [first, second] {
+            assert_eq!(half.len(), 4, "{code}");
+            // RFC 8628 section 6.1: no vowels, no digits.
+            assert!(half.chars().all(|letter| "BCDFGHJKLMNPQRSTVWXZ".contains(letter)), "{code}");
+        }
+        assert!(seen.insert(code));
+    }
+}
