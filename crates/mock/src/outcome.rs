@@ -29,7 +29,10 @@ impl fmt::Display for Outcome {
             Self::NoRoute => f.write_str("no such route"),
             Self::Unmatched(None) => f.write_str("no fixture matched"),
             Self::Unmatched(Some(Nearest { name, failed })) if failed.is_empty() => {
-                write!(f, "no fixture matched; `{name}` would, but it is used up or waits for a state")
+                write!(
+                    f,
+                    "no fixture matched; `{name}` would, but it is used up, waits for a state or was not drawn"
+                )
             }
             Self::Unmatched(Some(Nearest { name, failed })) => {
                 write!(f, "no fixture matched; the nearest, `{name}`, asks for another {}", failed.join(", "))

@@ -78,9 +78,10 @@ impl Rules {
     pub(crate) fn choose(&self, subject: &Subject<'_>) -> Option<Chosen> {
         let set = self.current();
         let found = set.found(&subject.call.user_text);
-        let mut candidates = set.loaded.iter().filter(|(loaded, needle)| {
-            needle.is_none_or(|needle| found[needle]) && loaded.matches(subject)
-        });
+        let mut candidates = set
+            .loaded
+            .iter()
+            .filter(|(loaded, needle)| needle.is_none_or(|needle| found[needle]) && loaded.matches(subject));
         candidates.find_map(|(loaded, _)| loaded.take(&mut self.scenarios()))
     }
 

@@ -1,6 +1,7 @@
 //! The keys that sign tokens: bundled, public, and therefore for tests only.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -67,6 +68,9 @@ const PEM: [[&[u8]; 3]; 2] = [
     ],
 ];
 
+/// The same keys once they are read, which takes longer than anything else that a start does.
+static READ: [[OnceLock<(EncodingKey, Jwk)>; 3]; 2] = [const { [const { OnceLock::new() }; 3] }; 2];
+
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     kid: String,
@@ -76,19 +80,25 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn bundled(algorithm: Algorithm, generation: usize) -> Self {
-        let pem = PEM[generation % 2][algorithm as usize];
-        let private = match algorithm {
-            Algorithm::Rs256 => EncodingKey::from_rsa_pem(pem),
-            Algorithm::Es256 => EncodingKey::from_ec_pem(pem),
-            Algorithm::EdDsa => EncodingKey::from_ed_pem(pem),
-        };
-        let private = private.expect("a bundled key is readable");
-        let mut public = Jwk::from_encoding_key(&private, algorithm.jwt()).expect("a bundled key is whole");
+        let (set, place) = (generation % 2, algorithm as usize);
+        let read = READ[set][place].get_or_init(|| read(algorithm, PEM[set][place]));
+        let (private, mut public) = read.clone();
         let kid = format!("mock-{}-{}", algorithm.name().to_ascii_lowercase(), generation + 1);
         public.common.key_id = Some(kid.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         Self { algorithm, kid, private, public }
     }
+}
+
+fn read(algorithm: Algorithm, pem: &[u8]) -> (EncodingKey, Jwk) {
+    let private = match algorithm {
+        Algorithm::Rs256 => EncodingKey::from_rsa_pem(pem),
+        Algorithm::Es256 => EncodingKey::from_ec_pem(pem),
+        Algorithm::EdDsa => EncodingKey::from_ed_pem(pem),
+    };
+    let private = private.expect("a bundled key is readable");
+    let public = Jwk::from_encoding_key(&private, algorithm.jwt()).expect("a bundled key is whole");
+    (private, public)
 }
 
 /// The published keys. The newest generation signs.

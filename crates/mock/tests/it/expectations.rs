@@ -64,7 +64,7 @@ requests that came, 6:
   POST /v1/chat/completions for \"gpt-4o\" with sk-c…y-1: 404, no fixture matched; the nearest, `weather`, asks for another user's text
   POST /v1/chat/completions for \"gpt-4o-mini\" with sk-c…y-1: 200, answered by `fixture 1`
   POST /v1/chat/completions for \"once\" with sk-c…y-1: 200, answered by `once`
-  POST /v1/chat/completions for \"once\" with sk-c…y-1: 404, no fixture matched; `once` would, but it is used up or waits for a state
+  POST /v1/chat/completions for \"once\" with sk-c…y-1: 404, no fixture matched; `once` would, but it is used up, waits for a state or was not drawn
   POST /v1/messages for \"gpt-4o\" with …: 401
   GET /v1/nothing with sk-c…y-1: 404, no such route";
     assert_eq!(unmet.to_string(), expected);
