@@ -1,9 +1,8 @@
-//! What was asked of a mock: a bounded list of requests, and how many there were of each path.
+//! A request that a mock received.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -14,17 +13,10 @@ use portunus_auth_core::dialect::KEY_HEADERS;
 
 use crate::llm;
 use crate::outcome::Outcome;
-use crate::requests::Requests;
 
-/// How many requests are kept; the oldest are forgotten first.
-pub const CAPACITY: usize = 1_024;
-/// How many bytes of bodies are kept.
-const BODY_BYTES: usize = 64 << 20;
 /// Headers with secrets, beside those of keys.
 static OTHER_SECRETS: [HeaderName; 3] =
     [COOKIE, PROXY_AUTHORIZATION, HeaderName::from_static("x-amz-security-token")];
-/// How many different paths are counted.
-const PATHS: usize = 1_024;
 
 /// A request that a mock received, also when it was refused.
 ///
@@ -64,6 +56,16 @@ impl Recorded {
     /// Notes what the fixtures made of it, once.
     pub(crate) fn came_to(&self, outcome: Outcome) {
         let _ = self.0.outcome.set(outcome);
+    }
+
+    /// Notes how it went, once more.
+    pub(crate) fn restore(&self, status: u16, outcome: Option<Outcome>) {
+        self.0.status.store(status, Ordering::Release);
+        outcome.into_iter().for_each(|outcome| self.came_to(outcome));
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.0.uri
     }
 
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
@@ -210,50 +212,6 @@ pub(crate) fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
-/// The list of a server's requests.
-#[derive(Debug, Default)]
-pub(crate) struct Log(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    requests: VecDeque<Recorded>,
-    body_bytes: usize,
-    counts: HashMap<String, u64>,
-}
-
-impl Log {
-    pub(crate) fn add(&self, request: Recorded) {
-        let mut kept = self.lock();
-        if let Some(count) = kept.counts.get_mut(request.path()) {
-            *count += 1;
-        } else if kept.counts.len() < PATHS {
-            kept.counts.insert(request.path().to_owned(), 1);
-        }
-        kept.body_bytes += request.body().len();
-        kept.requests.push_back(request);
-        while kept.requests.len() > CAPACITY || kept.body_bytes > BODY_BYTES {
-            let Some(oldest) = kept.requests.pop_front() else { break };
-            kept.body_bytes -= oldest.body().len();
-        }
-    }
-
-    pub(crate) fn requests(&self) -> Requests {
-        Requests::new(self.lock().requests.iter().cloned().collect())
-    }
-
-    pub(crate) fn clear(&self) {
-        *self.lock() = Kept::default();
-    }
-
-    pub(crate) fn count(&self, path: &str) -> u64 {
-        self.lock().counts.get(path).copied().unwrap_or(0)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,23 +234,5 @@ mod tests {
         assert_eq!(seen.header("accept"), Some("text/plain"));
         assert_eq!(seen.credential().unwrap().expose(), "canary-1");
         assert_eq!((seen.path(), seen.query()), ("/a", Some("key=canary-3")));
-    }
-
-    #[test]
-    fn the_list_is_bounded_and_counts_are_not_lost() {
-        let log = Log::default();
-        for n in 0..CAPACITY + 10 {
-            log.add(request(if n % 2 == 0 { "/even" } else { "/odd" }, 1));
-        }
-        assert_eq!(log.requests().len(), CAPACITY);
-        assert_eq!(log.count("/even") + log.count("/odd"), CAPACITY as u64 + 10);
-        for n in 0..PATHS + 10 {
-            log.add(request(&format!("/{n}"), 0));
-        }
-        assert_eq!(log.lock().counts.len(), PATHS);
-        for _ in 0..6 {
-            log.add(request("/large", BODY_BYTES / 4));
-        }
-        assert_eq!(log.requests().len(), 4);
     }
 }

@@ -9,8 +9,9 @@ use portunus_auth_core::Clock;
 
 use crate::answer::{self, Answer};
 use crate::body;
-use crate::capture::{Log, Recorded};
+use crate::capture::Recorded;
 use crate::fault::Faults;
+use crate::log::Log;
 
 /// How large a request may be; no token request comes near it.
 const BODY_LIMIT: usize = 1 << 20;
@@ -36,13 +37,13 @@ impl Desk {
         let body = body::read(incoming, BODY_LIMIT).await;
         let kept = body.clone().unwrap_or_default();
         let seen = Recorded::new(head.method, head.uri, head.headers, kept, self.clock.now());
-        self.log.add(seen.clone());
+        let place = self.log.add(seen.clone());
         let answer = match (self.faults.next(), body) {
             (Some(fault), _) => fault.answer().await,
             (None, Ok(_)) => answer(&seen),
             (None, Err(_)) => answer::json(StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":"invalid_request"}"#),
         };
-        seen.answered(answer.status());
+        self.log.answered(place, &seen, answer.status());
         answer::date(answer, self.clock.now())
     }
 }

@@ -16,10 +16,12 @@ mod host;
 mod key;
 mod limiter;
 mod llm;
+mod log;
 mod mounted;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod outcome;
+mod packed;
 mod rate_limits;
 mod reply;
 mod requests;
@@ -31,7 +33,7 @@ mod subject;
 mod times;
 
 pub use api_error::ApiError;
-pub use capture::{CAPACITY, Recorded};
+pub use capture::Recorded;
 pub use cloud::{
     AnthropicLogin, CloudBuilder, ContainerRole, EntraApp, FederationRule, GitHubJob, GoogleAccount,
     GoogleCloud, GoogleMetadata, GooglePool, GoogleUser, InstanceRole, ManagedIdentity, MockCloud,
@@ -42,6 +44,7 @@ pub use fault::Fault;
 pub use fixture::Fixture;
 pub use key::Key;
 pub use limiter::Limiter;
+pub use log::CAPACITY;
 pub use mounted::{Mounted, Unmet};
 #[cfg(feature = "oauth")]
 pub use oauth::{

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use portunus_auth_core::{Clock, SystemClock};
 
 use crate::api_error::ApiError;
-use crate::capture::Log;
 use crate::error::StartError;
 use crate::fault::Faults;
 use crate::fixture::Fixture;
@@ -15,6 +14,7 @@ use crate::host::{Bound, Host};
 use crate::key::Key;
 use crate::limiter::Limiter;
 use crate::llm::{Gate, Ids, Llm, Resource, Rules};
+use crate::log::Log;
 use crate::requests::Requests;
 
 #[cfg(feature = "oauth")]

@@ -35,9 +35,10 @@ use portunus_auth_core::{BearerToken, Clock, Dialect};
 use crate::answer::{self, Answer};
 use crate::api_error::ApiError;
 use crate::body::{self, Unread};
-use crate::capture::{Log, Recorded};
+use crate::capture::Recorded;
 use crate::fault::{Fault, Faults};
 use crate::limiter::Limiter;
+use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::reply::Reply;
 use crate::step::Kind;
@@ -102,7 +103,7 @@ impl Llm {
         let body = body::read(incoming, self.body_limit).await;
         let kept = body.clone().unwrap_or_default();
         let seen = Recorded::new(head.method, head.uri, head.headers, kept, self.clock.now());
-        self.log.add(seen.clone());
+        let place = self.log.add(seen.clone());
 
         let route = Dialect::find(seen.path());
         let dialect = dialect(route, &seen);
@@ -129,7 +130,7 @@ impl Llm {
         if self.faithful {
             provider::of(dialect).account(answer.headers_mut());
         }
-        seen.answered(answer.status());
+        self.log.answered(place, &seen, answer.status());
         answer::date(answer, self.clock.now())
     }
 
