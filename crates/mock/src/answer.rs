@@ -1,6 +1,7 @@
 //! What is answered: parts of text and tool calls, and HTTP answers in general.
 
-use std::time::{Duration, SystemTime};
+use std::cell::RefCell;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE};
@@ -44,15 +45,26 @@ pub(crate) fn write(value: &impl serde::Serialize) -> Vec<u8> {
     body
 }
 
+thread_local! {
+    /// The second since 1970 that was written last, and how. A server has a thread of its own.
+    static WRITTEN: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+}
+
 /// Says when it is sent, by the mock's clock. Without it hyper would say so by its own.
 pub(crate) fn date(mut answer: Answer, now: SystemTime) -> Answer {
     // Later years have no form (RFC 9110 §5.6.7), and no test is earlier.
-    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
-    let since = now.duration_since(SystemTime::UNIX_EPOCH);
-    if since.is_ok_and(|since| since < YEAR_10000)
-        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
-    {
-        answer.headers_mut().insert(DATE, date);
+    const YEAR_10000: u64 = 253_402_300_800;
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs());
+    if let Ok(second @ ..YEAR_10000) = since {
+        WRITTEN.with_borrow_mut(|written| {
+            if written.as_ref().is_none_or(|(last, _)| *last != second) {
+                let date = HeaderValue::try_from(httpdate::fmt_http_date(now));
+                *written = date.ok().map(|date| (second, date));
+            }
+            if let Some((_, date)) = written {
+                answer.headers_mut().insert(DATE, date.clone());
+            }
+        });
     }
     answer
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{COOKIE, Entry, PROXY_AUTHORIZATION};
+use http::header::{COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use portunus_auth_core::BearerToken;
 use portunus_auth_core::dialect::KEY_HEADERS;
@@ -37,12 +37,10 @@ struct Seen {
 impl Recorded {
     /// Credential headers are marked, so that no `Debug` shows them.
     pub(crate) fn new(method: Method, uri: Uri, mut headers: HeaderMap, body: Bytes, at: SystemTime) -> Self {
-        for name in KEY_HEADERS.iter().chain(&OTHER_SECRETS) {
-            // Most are absent, and looking is cheaper than an entry.
-            if headers.contains_key(name)
-                && let Entry::Occupied(mut values) = headers.entry(name)
-            {
-                values.iter_mut().for_each(|value| value.set_sensitive(true));
+        for (name, value) in &mut headers {
+            // Few headers are there, and comparing names is cheaper than looking one up.
+            if KEY_HEADERS.contains(name) || OTHER_SECRETS.contains(name) {
+                value.set_sensitive(true);
             }
         }
         let (status, outcome) = (AtomicU16::new(0), OnceLock::new());

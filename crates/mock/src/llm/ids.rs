@@ -69,6 +69,7 @@ impl Ids {
     }
 
     fn next(&self, kind: Kind, prefix: &str) -> String {
-        format!("{prefix}{}", self.0[kind as usize].fetch_add(1, Ordering::Relaxed) + 1)
+        let number = self.0[kind as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        [prefix, itoa::Buffer::new().format(number)].concat()
     }
 }
