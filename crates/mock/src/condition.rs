@@ -10,48 +10,44 @@ use serde_json::Value;
 
 use crate::capture::Recorded;
 use crate::subject::Subject;
+use crate::text::Text;
 
 #[derive(Clone)]
 pub(crate) enum Condition {
-    Model(String),
+    Model(Text),
     Dialect(Dialect),
     Key(BearerToken),
     User(Text),
-    System(String),
-    Header(HeaderName, String),
+    System(Text),
+    Header(HeaderName, Text),
     Temperature(RangeInclusive<f64>),
-    Metadata(String, String),
-    OffersTool(String),
+    Metadata(String, Text),
+    OffersTool(Text),
     WantsJson,
     /// An RFC 6901 pointer, and what must be there; `None`: anything.
     Pointer(String, Option<Value>),
-    ToolResult(Option<String>),
+    ToolResult(Option<Text>),
     Turn(usize),
     Predicate(Arc<dyn Fn(&Recorded) -> bool + Send + Sync>),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Text {
-    Is(String),
-    Contains(String),
 }
 
 impl Condition {
     pub(crate) fn holds(&self, subject: &Subject<'_>) -> bool {
         match self {
-            Self::Model(model) => subject.call.model == *model,
+            Self::Model(text) => text.holds(&subject.call.model),
             Self::Dialect(dialect) => subject.dialect == *dialect,
             Self::Key(wanted) => subject.key.is_some_and(|key| key.expose() == wanted.expose()),
-            Self::User(Text::Is(text)) => subject.call.user_text == *text,
-            Self::User(Text::Contains(text)) => subject.call.user_text.contains(text),
-            Self::System(text) => subject.system().contains(text),
+            Self::User(text) => text.holds(&subject.call.user_text),
+            Self::System(text) => text.holds(&subject.system()),
             Self::Header(name, text) => {
                 let values = subject.seen.headers_with_secrets().get_all(name).iter();
-                values.filter_map(|value| value.to_str().ok()).any(|value| value.contains(text))
+                values.filter_map(|value| value.to_str().ok()).any(|value| text.holds(value))
             }
             Self::Temperature(range) => subject.temperature().is_some_and(|asked| range.contains(&asked)),
-            Self::Metadata(name, value) => subject.body()["metadata"][name] == **value,
-            Self::OffersTool(name) => subject.offers_tool(name),
+            Self::Metadata(name, text) => {
+                subject.body()["metadata"][name].as_str().is_some_and(|value| text.holds(value))
+            }
+            Self::OffersTool(text) => subject.offers_tool(text),
             Self::WantsJson => subject.wants_json(),
             Self::Pointer(pointer, wanted) => match (subject.body().pointer(pointer), wanted) {
                 (Some(found), Some(wanted)) => found == wanted,
@@ -59,24 +55,22 @@ impl Condition {
                 (None, Some(_)) => false,
             },
             Self::ToolResult(None) => subject.call.answers_tool,
-            Self::ToolResult(Some(text)) => subject.tool_result().is_some_and(|result| result.contains(text)),
+            Self::ToolResult(Some(text)) => subject.tool_result().is_some_and(|result| text.holds(&result)),
             Self::Turn(turn) => subject.turn() == *turn,
             Self::Predicate(predicate) => predicate(subject.seen),
         }
     }
 
     /// What can never hold, or always does.
-    pub(crate) fn problem(&self) -> Option<&'static str> {
-        let empty = match self {
-            Self::User(Text::Contains(text))
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Model(text)
+            | Self::User(text)
             | Self::System(text)
             | Self::Header(_, text)
-            | Self::ToolResult(Some(text))
-            | Self::OffersTool(text) => text.is_empty(),
-            _ => false,
-        };
-        match self {
-            _ if empty => Some("an empty text would match everything; leave the condition out to say so"),
+            | Self::Metadata(_, text)
+            | Self::OffersTool(text)
+            | Self::ToolResult(Some(text)) => text.problem(),
             // A NaN makes a range empty, too.
             Self::Temperature(range) if range.is_empty() => Some("no temperature is in that range"),
             Self::Pointer(pointer, _) if !pointer.is_empty() && !pointer.starts_with('/') => {

@@ -1,5 +1,7 @@
 //! Why a mock did not start.
 
+use std::borrow::Cow;
+
 /// Why a mock did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,7 +24,7 @@ pub enum StartError {
         /// Its place, counted from 0 in the order of adding.
         index: usize,
         /// What is wrong with it.
-        says: &'static str,
+        says: Cow<'static, str>,
     },
     /// A token, a client or an application is incomplete.
     #[error("{0}")]

@@ -1,5 +1,6 @@
 //! What a test says beforehand: which requests, and what to answer them.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use serde_json::Value;
 
 use crate::api_error::ApiError;
 use crate::capture::Recorded;
-use crate::condition::{Condition, Text};
+use crate::condition::Condition;
 use crate::fault::Fault;
 use crate::reply::Reply;
 use crate::step::{Kind, Step};
+use crate::text::Text;
 use crate::times::Times;
 
 /// Conditions on a request and what to answer when all of them hold.
@@ -36,7 +38,7 @@ pub struct Fixture {
     pub(crate) sets: Option<(String, String)>,
     /// How often it is to answer, if that is to be checked.
     pub(crate) expected: Option<Times>,
-    pub(crate) problem: Option<&'static str>,
+    pub(crate) problem: Option<Cow<'static, str>>,
 }
 
 impl Default for Fixture {
@@ -66,9 +68,9 @@ impl Fixture {
         }
     }
 
-    /// Matches requests for exactly that model.
+    /// Matches requests for that model.
     #[must_use]
-    pub fn on_model(self, model: impl Into<String>) -> Self {
+    pub fn on_model(self, model: impl Into<Text>) -> Self {
         self.when(Condition::Model(model.into()))
     }
 
@@ -78,32 +80,31 @@ impl Fixture {
         self.when(Condition::Dialect(dialect))
     }
 
-    /// Matches when the text of the last user message is exactly `text`.
+    /// Matches the text of the last user message.
     #[must_use]
-    pub fn user_is(self, text: impl Into<String>) -> Self {
-        self.when(Condition::User(Text::Is(text.into())))
+    pub fn user(self, text: impl Into<Text>) -> Self {
+        self.when(Condition::User(text.into()))
     }
 
-    /// Matches when the text of the last user message contains `text`. Here and below, an empty text is
-    /// refused when the server is built.
+    /// Matches when the text of the last user message contains `text`.
     #[must_use]
     pub fn user_contains(self, text: impl Into<String>) -> Self {
-        self.when(Condition::User(Text::Contains(text.into())))
+        self.user(Text::contains(text))
     }
 
-    /// Matches when what the system is told contains `text`, wherever the dialect puts it.
+    /// Matches what the system is told, wherever the dialect puts it.
     #[must_use]
-    pub fn system_contains(self, text: impl Into<String>) -> Self {
+    pub fn system(self, text: impl Into<Text>) -> Self {
         self.when(Condition::System(text.into()))
     }
 
-    /// Matches when a header of that name contains `text`.
+    /// Matches a header of that name.
     #[must_use]
-    pub fn header_contains(mut self, name: &str, text: impl Into<String>) -> Self {
+    pub fn header(mut self, name: &str, text: impl Into<Text>) -> Self {
         match HeaderName::try_from(name) {
             Ok(name) => self.when(Condition::Header(name, text.into())),
             Err(_) => {
-                self.problem = Some("that is no name of a header");
+                self.problem = Some("that is no name of a header".into());
                 self
             }
         }
@@ -123,13 +124,13 @@ impl Fixture {
 
     /// Matches when the metadata have that text under that name.
     #[must_use]
-    pub fn metadata(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn metadata(self, name: impl Into<String>, value: impl Into<Text>) -> Self {
         self.when(Condition::Metadata(name.into(), value.into()))
     }
 
     /// Matches when a tool of that name is offered.
     #[must_use]
-    pub fn offers_tool(self, name: impl Into<String>) -> Self {
+    pub fn offers_tool(self, name: impl Into<Text>) -> Self {
         self.when(Condition::OffersTool(name.into()))
     }
 
@@ -157,10 +158,10 @@ impl Fixture {
         self.when(Condition::ToolResult(None))
     }
 
-    /// Matches when the last message is a tool's result that contains `text`: of its content, its name
-    /// or its call's id.
+    /// Matches when the last message is a tool's result with that text: its content, its name and its
+    /// call's id, a line each.
     #[must_use]
-    pub fn tool_result_contains(self, text: impl Into<String>) -> Self {
+    pub fn tool_result(self, text: impl Into<Text>) -> Self {
         self.when(Condition::ToolResult(Some(text.into())))
     }
 
@@ -186,7 +187,7 @@ impl Fixture {
     #[must_use]
     pub fn up_to(mut self, times: usize) -> Self {
         if times == 0 {
-            self.problem = Some("a fixture that matches 0 times would never answer");
+            self.problem = Some("a fixture that matches 0 times would never answer".into());
         }
         self.times = Some(times);
         self
@@ -211,7 +212,7 @@ impl Fixture {
     #[must_use]
     pub fn probability(mut self, probability: f64) -> Self {
         if !(0.0..=1.0).contains(&probability) {
-            self.problem = Some("a probability is a number from 0 to 1");
+            self.problem = Some("a probability is a number from 0 to 1".into());
         }
         self.chance = probability;
         self
@@ -254,14 +255,14 @@ impl Fixture {
     pub fn expect(mut self, times: impl Into<Times>) -> Self {
         let times = times.into();
         if times.is_empty() {
-            self.problem = Some("no number of times is in that range");
+            self.problem = Some("no number of times is in that range".into());
         }
         self.expected = Some(times);
         self
     }
 
     fn when(mut self, condition: Condition) -> Self {
-        self.problem = self.problem.or(condition.problem());
+        self.problem = self.problem.or_else(|| condition.problem().map(|says| says.to_owned().into()));
         self.conditions.push(condition);
         self
     }
@@ -296,7 +297,7 @@ impl Fixture {
         self.steps = steps.into_iter().map(Into::into).collect();
         self.times = Some(self.times.map_or(self.steps.len(), |times| times.min(self.steps.len())));
         if self.steps.is_empty() {
-            self.problem = Some("a sequence without a step would never answer");
+            self.problem = Some("a sequence without a step would never answer".into());
         }
         self
     }

@@ -30,6 +30,7 @@ pub mod server;
 mod socket;
 mod step;
 mod subject;
+mod text;
 mod times;
 
 pub use api_error::ApiError;
@@ -57,4 +58,5 @@ pub use reply::{Reply, Stop};
 pub use requests::Requests;
 pub use server::{MockServer, ServerBuilder};
 pub use step::Step;
+pub use text::Text;
 pub use times::Times;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::capture::Recorded;
 use crate::llm::Call;
+use crate::text::Text;
 
 pub(crate) struct Subject<'a> {
     pub(crate) call: &'a Call,
@@ -74,7 +75,7 @@ impl<'a> Subject<'a> {
         places.into_iter().find_map(Value::as_f64)
     }
 
-    pub(crate) fn offers_tool(&self, name: &str) -> bool {
+    pub(crate) fn offers_tool(&self, name: &Text) -> bool {
         let body = self.body();
         let lists = [&body["tools"], &body["toolConfig"]["tools"]];
         let tools = lists.into_iter().filter_map(Value::as_array).flatten();
@@ -82,7 +83,7 @@ impl<'a> Subject<'a> {
             let one = [&tool["name"], &tool["function"]["name"], &tool["toolSpec"]["name"]];
             let many = ["functionDeclarations", "function_declarations"].map(|list| tool[list].as_array());
             let many = many.into_iter().flatten().flatten().map(|declared| &declared["name"]);
-            one.into_iter().chain(many).any(|offered| offered == name)
+            one.into_iter().chain(many).filter_map(Value::as_str).any(|offered| name.holds(offered))
         })
     }
 

@@ -1,11 +1,12 @@
 //! A fixture in use, and what became of it.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::condition::{Condition, Text};
+use crate::condition::Condition;
 use crate::error::StartError;
 use crate::fixture::Fixture;
 use crate::step::{Kind, Step};
@@ -39,11 +40,12 @@ impl Loaded {
     /// Refuses what can never do what it says. `index`: its place in the order of adding.
     pub(super) fn new(mut fixture: Fixture, index: usize, seed: u64) -> Result<Self, StartError> {
         let wrong = fixture.steps.iter().find_map(Step::problem);
-        if let Some(says) = fixture.problem.or(fixture.reply.problem).or(wrong) {
+        if let Some(says) = fixture.problem.take().or(fixture.reply.problem.or(wrong).map(Cow::Borrowed)) {
             return Err(StartError::Fixture { index, says });
         }
         if !fixture.steps.is_empty() && !fixture.reply.parts.is_empty() {
-            return Err(StartError::Fixture { index, says: "it answers both a reply and something else" });
+            let says = "it answers both a reply and something else".into();
+            return Err(StartError::Fixture { index, says });
         }
         if fixture.steps.is_empty() {
             fixture.steps = vec![fixture.reply.clone().into()];
@@ -79,7 +81,7 @@ impl Loaded {
     /// A text that the user's has to contain.
     pub(super) fn needle(&self) -> Option<&str> {
         self.fixture.conditions.iter().find_map(|condition| match condition {
-            Condition::User(Text::Contains(text)) => Some(&**text),
+            Condition::User(text) => text.part(),
             _ => None,
         })
     }

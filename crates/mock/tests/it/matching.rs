@@ -1,6 +1,6 @@
 //! Which requests a fixture matches, in every dialect, and how often.
 
-use portunus_mock::{ApiError, Dialect, Fixture, MockServer, Reply, ServerBuilder, StartError, Step};
+use portunus_mock::{ApiError, Dialect, Fixture, MockServer, Reply, ServerBuilder, StartError, Step, Text};
 use serde_json::{Value, json};
 
 use crate::support::{chat, contents, converse, invoke, json_of, message, post, post_chat, response};
@@ -37,7 +37,7 @@ async fn said(server: &MockServer, body: &Value) -> String {
 
 #[tokio::test]
 async fn the_users_text_and_the_dialect() {
-    let exact = serve(Fixture::new().user_is("hi")).await;
+    let exact = serve(Fixture::new().user("hi")).await;
     let gemini = serve(Fixture::new().on_dialect(Dialect::Gemini)).await;
     for (path, mut body) in everywhere() {
         assert_eq!(status(&exact, path, &body).await, 200, "{path}");
@@ -50,7 +50,7 @@ async fn the_users_text_and_the_dialect() {
 
 #[tokio::test]
 async fn what_the_system_is_told_wherever_it_is() {
-    let server = serve(Fixture::new().system_contains("pirate")).await;
+    let server = serve(Fixture::new().system(Text::contains("pirate"))).await;
     let with = |body: &Value, name: &str, value: Value| {
         let mut body = body.clone();
         body[name] = value;
@@ -115,7 +115,7 @@ async fn temperatures_are_compared_as_written() {
 #[tokio::test]
 async fn headers_metadata_json_pointers_and_predicates() {
     let server = ServerBuilder::new()
-        .fixture(Fixture::new().header_contains("X-Team", "red").respond_with_content("header"))
+        .fixture(Fixture::new().header("X-Team", Text::contains("red")).respond_with_content("header"))
         .fixture(Fixture::new().metadata("user", "alice").respond_with_content("metadata"))
         .fixture(Fixture::new().wants_json().respond_with_content("json"))
         .fixture(Fixture::new().pointer("/n/0", 7).respond_with_content("pointer"))
@@ -151,7 +151,7 @@ async fn headers_metadata_json_pointers_and_predicates() {
 #[tokio::test]
 async fn tools_results_and_turns() {
     let server = ServerBuilder::new()
-        .fixture(Fixture::new().tool_result_contains("call_9").respond_with_content("nine"))
+        .fixture(Fixture::new().tool_result(Text::contains("call_9")).respond_with_content("nine"))
         .fixture(Fixture::new().after_tool_result().turn(2).respond_with_content("second"))
         .fixture(Fixture::new().turn(1).respond_with_content("first"))
         .build()
@@ -216,12 +216,12 @@ async fn scenarios_are_state_machines() {
         .fixture(
             Fixture::new()
                 .in_state("door", "")
-                .user_is("open")
+                .user("open")
                 .sets_state("door", "open")
                 .respond_with_content("opens"),
         )
-        .fixture(Fixture::new().in_state("door", "open").user_is("open").respond_with_content("is open"))
-        .fixture(Fixture::new().user_is("close").sets_state("door", "").respond_with_content("closes"))
+        .fixture(Fixture::new().in_state("door", "open").user("open").respond_with_content("is open"))
+        .fixture(Fixture::new().user("close").sets_state("door", "").respond_with_content("closes"))
         .build()
         .await
         .unwrap();
@@ -265,11 +265,12 @@ async fn one_time_among_many_at_once_is_one_answer() {
 #[tokio::test]
 async fn conditions_that_can_never_hold_or_always_do_are_refused() {
     for bad in [
-        Fixture::new().system_contains(""),
-        Fixture::new().header_contains("x", ""),
-        Fixture::new().header_contains("no name", "x"),
-        Fixture::new().tool_result_contains(""),
-        Fixture::new().offers_tool(""),
+        Fixture::new().system(Text::contains("")),
+        Fixture::new().header("x", Text::contains("")),
+        Fixture::new().header("no name", Text::contains("x")),
+        Fixture::new().tool_result(Text::contains("")),
+        Fixture::new().offers_tool(Text::contains("")),
+        Fixture::new().metadata("team", Text::matches("")),
         Fixture::new().temperature(f64::NAN),
         Fixture::new().temperature_in(1.0..=0.5),
         Fixture::new().has_pointer("a"),
