@@ -26,6 +26,8 @@ pub(crate) enum Condition {
     WantsJson,
     /// An RFC 6901 pointer, and what must be there; `None`: anything.
     Pointer(String, Option<Value>),
+    #[cfg(feature = "fixtures")]
+    JsonPath(serde_json_path::JsonPath),
     ToolResult(Option<Text>),
     Turn(usize),
     Predicate(Arc<dyn Fn(&Recorded) -> bool + Send + Sync>),
@@ -54,6 +56,8 @@ impl Condition {
                 (found, None) => found.is_some(),
                 (None, Some(_)) => false,
             },
+            #[cfg(feature = "fixtures")]
+            Self::JsonPath(path) => path.query(subject.body()).iter().any(|found| !found.is_null()),
             Self::ToolResult(None) => subject.call.answers_tool,
             Self::ToolResult(Some(text)) => subject.tool_result().is_some_and(|result| text.holds(&result)),
             Self::Turn(turn) => subject.turn() == *turn,
@@ -95,11 +99,34 @@ impl Condition {
             Self::OffersTool(_) => "offered tool",
             Self::WantsJson => "JSON output",
             Self::Pointer(..) => "JSON pointer",
+            #[cfg(feature = "fixtures")]
+            Self::JsonPath(_) => "JSONPath",
             Self::ToolResult(_) => "tool's result",
             Self::Turn(_) => "turn",
             Self::Predicate(_) => "predicate",
         }
     }
+}
+
+/// How deep brackets may be nested in an RFC 9535 query: the parser's time doubles with each.
+#[cfg(feature = "fixtures")]
+const NESTED: usize = 10;
+
+/// Reads an RFC 9535 query.
+#[cfg(feature = "fixtures")]
+pub(crate) fn json_path(path: &str) -> Result<serde_json_path::JsonPath, String> {
+    let mut open = 0_usize;
+    for letter in path.chars() {
+        match letter {
+            '(' | '[' => open += 1,
+            ')' | ']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > NESTED {
+            return Err(format!("a JSONPath is nested at most {NESTED} deep"));
+        }
+    }
+    serde_json_path::JsonPath::parse(path).map_err(|error| format!("that is no JSONPath (RFC 9535): {error}"))
 }
 
 impl fmt::Debug for Condition {

@@ -11,6 +11,8 @@ mod desk;
 mod error;
 mod fault;
 mod fixture;
+#[cfg(feature = "fixtures")]
+mod fixture_file;
 mod form;
 mod host;
 mod key;
@@ -30,6 +32,8 @@ pub mod server;
 mod socket;
 mod step;
 mod subject;
+#[cfg(feature = "fixtures")]
+mod template;
 mod text;
 mod times;
 
@@ -43,6 +47,8 @@ pub use cloud::{
 pub use error::StartError;
 pub use fault::Fault;
 pub use fixture::Fixture;
+#[cfg(feature = "fixtures")]
+pub use fixture_file::FixtureError;
 pub use key::Key;
 pub use limiter::Limiter;
 pub use log::CAPACITY;

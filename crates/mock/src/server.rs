@@ -139,6 +139,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds fixtures, such as those of a file.
+    #[must_use]
+    pub fn fixtures(mut self, fixtures: impl IntoIterator<Item = Fixture>) -> Self {
+        self.fixtures.extend(fixtures);
+        self
+    }
+
     /// Words errors as the providers really do, instead of the short documented bodies.
     #[must_use]
     pub fn faithful(mut self) -> Self {

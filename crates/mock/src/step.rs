@@ -1,5 +1,6 @@
 //! One answer of a fixture.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,10 +24,10 @@ pub(crate) enum Kind {
 
 impl Step {
     /// What makes it impossible, if anything does.
-    pub(crate) fn problem(&self) -> Option<&'static str> {
+    pub(crate) fn problem(&self) -> Option<Cow<'static, str>> {
         match &self.0 {
-            Kind::Reply(reply) => reply.problem,
-            Kind::Error(error) => error.problem(),
+            Kind::Reply(reply) => reply.problem.clone(),
+            Kind::Error(error) => error.problem().map(Cow::Borrowed),
             Kind::Made(_) | Kind::Fault(_) => None,
         }
     }

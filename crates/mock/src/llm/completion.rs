@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use super::call::{Call, tokens};
 use super::ids::Ids;
-use crate::reply::{Ending, Part, Reply, Stop};
+use crate::reply::{Chunks, Ending, Part, Reply, Stop};
 
 /// A reply to a request.
 #[derive(Debug)]
@@ -80,13 +80,21 @@ impl<'a> Completion<'a> {
         self.reply.fingerprint.as_deref().unwrap_or("fp_mock")
     }
 
-    /// Cuts a text into about equal pieces, none of them empty and none through a character.
+    /// Cuts a text into pieces, none of them empty and none through a character.
     pub(super) fn pieces<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> + use<'t> {
         let chars = text.chars().count();
-        let pieces = self.reply.chunks.min(chars);
+        let chunks = self.reply.chunks;
+        let pieces = match chunks {
+            Chunks::Pieces(pieces) => pieces.min(chars),
+            Chunks::Size(size) => chars.div_ceil(size),
+        };
         let mut rest = text;
         (0..pieces).map(move |n| {
-            let take = (n + 1) * chars / pieces - n * chars / pieces;
+            let take = match chunks {
+                // About equal ones.
+                Chunks::Pieces(_) => (n + 1) * chars / pieces - n * chars / pieces,
+                Chunks::Size(size) => size,
+            };
             let end = rest.char_indices().nth(take).map_or(rest.len(), |(at, _)| at);
             let (piece, after) = rest.split_at(end);
             rest = after;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::reply::Reply;
+use crate::reply::{Reply, Which};
 
 /// What an event stream may look like without being wrong: carriage returns, comments, and pieces that
 /// end anywhere.
@@ -11,17 +11,34 @@ const PIECE: usize = 7;
 
 /// The frames as the reply wants them. `events`: whether they are server-sent events.
 pub(super) fn frames(mut frames: Vec<Bytes>, reply: &Reply, events: bool) -> Vec<Bytes> {
-    if let Some(frame) = reply.corrupt.and_then(|index| frames.get_mut(index)) {
-        let mut bytes = frame.to_vec();
-        // No JSON holds this, and no checksum survives it.
-        let middle = bytes.len() / 2;
-        bytes[middle] = 0;
-        *frame = bytes.into();
+    match reply.corrupt {
+        None => {}
+        Some(Which::All) => frames.iter_mut().for_each(|frame| *frame = spoilt(frame)),
+        Some(Which::One(index)) => frames.get_mut(index).into_iter().for_each(|frame| *frame = spoilt(frame)),
     }
-    if let Some((index, frame)) = reply.duplicate.and_then(|at| Some((at, frames.get(at)?.clone()))) {
-        frames.insert(index, frame);
+    match reply.duplicate {
+        None => {}
+        Some(Which::All) => frames = frames.into_iter().flat_map(|frame| [frame.clone(), frame]).collect(),
+        Some(Which::One(index)) => {
+            if let Some(frame) = frames.get(index).cloned() {
+                frames.insert(index, frame);
+            }
+        }
     }
     if reply.odd_framing && events { odd(&frames) } else { frames }
+}
+
+/// A body that is not streamed, as the reply wants it.
+pub(super) fn body(body: Vec<u8>, reply: &Reply) -> Bytes {
+    if let Some(Which::All) = reply.corrupt { spoilt(&body) } else { body.into() }
+}
+
+/// No JSON holds a zero byte, and no checksum survives it.
+fn spoilt(bytes: &[u8]) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let middle = bytes.len() / 2;
+    bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte = 0);
+    bytes.into()
 }
 
 fn odd(frames: &[Bytes]) -> Vec<Bytes> {

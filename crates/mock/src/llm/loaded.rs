@@ -1,6 +1,5 @@
 //! A fixture in use, and what became of it.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,12 +38,7 @@ pub(crate) struct Chosen {
 impl Loaded {
     /// Refuses what can never do what it says. `index`: its place in the order of adding.
     pub(super) fn new(mut fixture: Fixture, index: usize, seed: u64) -> Result<Self, StartError> {
-        let wrong = fixture.steps.iter().find_map(Step::problem);
-        if let Some(says) = fixture.problem.take().or(fixture.reply.problem.or(wrong).map(Cow::Borrowed)) {
-            return Err(StartError::Fixture { index, says });
-        }
-        if !fixture.steps.is_empty() && !fixture.reply.parts.is_empty() {
-            let says = "it answers both a reply and something else".into();
+        if let Some(says) = fixture.problem() {
             return Err(StartError::Fixture { index, says });
         }
         if fixture.steps.is_empty() {

@@ -43,6 +43,8 @@ use crate::outcome::Outcome;
 use crate::reply::Reply;
 use crate::step::Kind;
 use crate::subject::Subject;
+#[cfg(feature = "fixtures")]
+use crate::template;
 use embeddings::Embed;
 use failure::{Cause, Halt};
 use provider::About;
@@ -218,16 +220,29 @@ impl Llm {
             return Err(Failure::new(404, "no fixture matches this request"));
         };
         trip.seen.came_to(Outcome::Answered(name));
-        Ok(match step.0 {
+        let plan = match step.0 {
             Kind::Reply(reply) => Plan::Reply(reply, luck),
             Kind::Made(make) => {
                 let mut reply = make(trip.seen);
+                // What is wrong may quote the request.
+                if reply.problem.is_some() {
+                    return Err(Failure::new(500, "the reply made for this request can never be sent"));
+                }
                 reply.fill();
                 Plan::Reply(Arc::new(reply), luck)
             }
             Kind::Error(error) => Plan::Fail(Failure::from(&*error)),
             Kind::Fault(fault) => Plan::Disturb(fault),
-        })
+        };
+        #[cfg(feature = "fixtures")]
+        if let Plan::Reply(reply, luck) = &plan
+            && !reply.templates.is_empty()
+        {
+            let filled = template::fill(reply, &subject, trip.request_id);
+            let failed = |says: String| Failure::new(500, says);
+            return filled.map(|reply| Plan::Reply(Arc::new(reply), *luck)).map_err(failed);
+        }
+        Ok(plan)
     }
 
     fn about<'t>(&self, trip: &'t Trip<'_>) -> About<'t> {

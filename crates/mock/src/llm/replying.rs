@@ -43,7 +43,7 @@ impl Llm {
         let completion = Completion::new(&call, &reply, &self.ids, created);
         let used = completion.usage.input + completion.usage.output;
         if !call.stream {
-            let answer = answer::json(StatusCode::OK, wire.json(&completion));
+            let answer = answer::json(StatusCode::OK, disturb::body(wire.json(&completion), &reply));
             return Ok(self.limited(trip, &reply, used, answer));
         }
         let framing = if trip.as_array { Framing::Array } else { framing };
@@ -76,7 +76,7 @@ impl Llm {
     ) -> Result<Answer, Halt> {
         let asked = Embed::read(operation, body, trip.model.as_deref())?;
         let (reply, _) = self.decide(trip, &asked.call, key)?;
-        let answer = answer::json(StatusCode::OK, asked.answer(&reply));
+        let answer = answer::json(StatusCode::OK, disturb::body(asked.answer(&reply), &reply));
         Ok(self.limited(trip, &reply, asked.call.input_tokens(), answer))
     }
 

@@ -22,6 +22,8 @@ mod errors;
 mod expectations;
 mod faults;
 mod federation;
+#[cfg(feature = "fixtures")]
+mod files;
 mod fixtures;
 mod gemini;
 mod google;

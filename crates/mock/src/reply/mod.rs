@@ -1,5 +1,8 @@
-//! What a fixture replies: parts in their order, and how they are sent.
+//! What a fixture replies: parts in their order.
 
+mod sending;
+
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,8 +11,11 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::api_error::ApiError;
 use crate::rate_limits::RateLimits;
+#[cfg(feature = "fixtures")]
+use crate::template::Template;
+
+pub(crate) use sending::{Chunks, Ending, Which};
 
 /// The number of pieces into which a stream cuts a text, unless a reply says otherwise.
 const CHUNKS: usize = 4;
@@ -32,25 +38,28 @@ pub(crate) const TEXT: &str = "Hello from the mock.";
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(crate) parts: Vec<Part>,
+    /// Which of the parts are made of the request, once there is one.
+    #[cfg(feature = "fixtures")]
+    pub(crate) templates: Vec<(usize, Template)>,
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) usage: Usage,
     pub(crate) id: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) fingerprint: Option<String>,
     pub(crate) stop: Option<Stop>,
-    pub(crate) chunks: usize,
+    pub(crate) chunks: Chunks,
     pub(crate) latency: Duration,
     pub(crate) jitter: Duration,
     /// How long nothing is answered, and how long no frame is sent after that.
     pub(crate) delay: (Duration, Duration),
-    pub(crate) corrupt: Option<usize>,
-    pub(crate) duplicate: Option<usize>,
+    pub(crate) corrupt: Option<Which>,
+    pub(crate) duplicate: Option<Which>,
     pub(crate) odd_framing: bool,
     pub(crate) reset_after: Option<Duration>,
     /// After how many frames a stream ends too early, and how.
     pub(crate) end: Option<(usize, Ending)>,
     pub(crate) limits: Option<RateLimits>,
-    pub(crate) problem: Option<&'static str>,
+    pub(crate) problem: Option<Cow<'static, str>>,
 }
 
 /// A part of a reply.
@@ -67,14 +76,6 @@ pub(crate) enum Part {
 pub(crate) struct Text {
     text: String,
     json: OnceLock<Box<RawValue>>,
-}
-
-/// How a stream ends that ends too early.
-#[derive(Clone, Debug)]
-pub(crate) enum Ending {
-    Clean,
-    Reset,
-    Error(Box<ApiError>),
 }
 
 /// Why a reply ends before it is complete.
@@ -107,13 +108,15 @@ impl Reply {
     pub fn new() -> Self {
         Self {
             parts: Vec::new(),
+            #[cfg(feature = "fixtures")]
+            templates: Vec::new(),
             embedding: None,
             usage: Usage::default(),
             id: None,
             model: None,
             fingerprint: None,
             stop: None,
-            chunks: CHUNKS,
+            chunks: Chunks::Pieces(CHUNKS),
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             delay: (Duration::ZERO, Duration::ZERO),
@@ -131,6 +134,31 @@ impl Reply {
     #[must_use]
     pub fn text(self, text: impl Into<String>) -> Self {
         self.part(Part::Text(Text::new(text)))
+    }
+
+    /// Adds a text that is made of the request, such as `"You said: {{ user_message }}"`: a template in the
+    /// language of Jinja, which knows `model`, `user_message`, `system_prompt`, `tool_result`, `turn`,
+    /// `request_id` and `request`, the body as JSON.
+    ///
+    /// One that cannot be compiled is refused when the server is built; one that fails on a request makes the
+    /// answer an error 500.
+    #[cfg(feature = "fixtures")]
+    #[must_use]
+    pub fn template(mut self, source: impl Into<String>) -> Self {
+        match Template::new(source.into()) {
+            Ok(template) => self.made_by(template),
+            Err(says) => {
+                self.problem = Some(says.into());
+                self
+            }
+        }
+    }
+
+    /// Adds what the user said.
+    #[cfg(feature = "fixtures")]
+    #[must_use]
+    pub fn echo(self) -> Self {
+        self.template("{{ user_message }}")
     }
 
     /// Adds what the model thinks, with a made-up signature. OpenAI's chat completions do not show it,
@@ -152,7 +180,7 @@ impl Reply {
     pub fn tool_call(mut self, name: impl Into<String>, arguments: impl Into<Value>) -> Self {
         let (name, arguments) = (name.into(), arguments.into());
         if name.is_empty() || !arguments.is_object() {
-            self.problem = Some("a tool call needs a name, and a JSON object as its arguments");
+            self.problem = Some("a tool call needs a name, and a JSON object as its arguments".into());
         }
         self.part(Part::tool(name, &arguments))
     }
@@ -163,7 +191,7 @@ impl Reply {
     pub fn embedding(mut self, vector: impl Into<Vec<f32>>) -> Self {
         let vector = vector.into();
         if vector.is_empty() || vector.iter().any(|value| !value.is_finite()) {
-            self.problem = Some("an embedding needs values, all of them finite");
+            self.problem = Some("an embedding needs values, all of them finite".into());
         }
         self.embedding = Some(vector);
         self
@@ -219,67 +247,6 @@ impl Reply {
         self
     }
 
-    /// Cuts each text, and each tool call's arguments, into that many pieces when streamed; fewer, if
-    /// it has fewer characters. At least 1.
-    #[must_use]
-    pub fn chunks(mut self, pieces: usize) -> Self {
-        if pieces == 0 {
-            self.problem = Some("a text cannot be cut into 0 pieces");
-        }
-        self.chunks = pieces;
-        self
-    }
-
-    /// Waits that long between two frames of a stream, in real time.
-    #[must_use]
-    pub fn latency(mut self, between_frames: Duration) -> Self {
-        self.latency = between_frames;
-        self
-    }
-
-    /// Waits that long before answering at all, in real time.
-    #[must_use]
-    pub fn delay(mut self, before_headers: Duration) -> Self {
-        self.delay.0 = before_headers;
-        self
-    }
-
-    /// Waits that long before a stream's first frame, in real time.
-    #[must_use]
-    pub fn first_frame_after(mut self, wait: Duration) -> Self {
-        self.delay.1 = wait;
-        self
-    }
-
-    /// Makes every wait that was said longer, by up to `most`, each by another time that is drawn.
-    #[must_use]
-    pub fn jitter(mut self, most: Duration) -> Self {
-        self.jitter = most;
-        self
-    }
-
-    /// Spoils a frame of a stream, counted from 0, so that it is no JSON and fits no checksum.
-    #[must_use]
-    pub fn corrupt_frame(mut self, index: usize) -> Self {
-        self.corrupt = Some(index);
-        self
-    }
-
-    /// Sends a frame of a stream, counted from 0, twice.
-    #[must_use]
-    pub fn duplicate_frame(mut self, index: usize) -> Self {
-        self.duplicate = Some(index);
-        self
-    }
-
-    /// Frames events as seldom seen but allowed: with carriage returns and comments, and in pieces that
-    /// end within a line, a frame or a character.
-    #[must_use]
-    pub fn odd_framing(mut self) -> Self {
-        self.odd_framing = true;
-        self
-    }
-
     /// States these limits in headers, where the provider does.
     #[must_use]
     pub fn rate_limits(mut self, limits: RateLimits) -> Self {
@@ -287,33 +254,11 @@ impl Reply {
         self
     }
 
-    /// Ends a stream cleanly after that many frames, as if it were whole.
-    #[must_use]
-    pub fn truncate_after_frames(mut self, frames: usize) -> Self {
-        self.end = Some((frames, Ending::Clean));
-        self
-    }
-
-    /// Resets the connection after that many frames of a stream.
-    #[must_use]
-    pub fn reset_after_frames(mut self, frames: usize) -> Self {
-        self.end = Some((frames, Ending::Reset));
-        self
-    }
-
-    /// Resets the connection of a stream after that time, in real time, unless it has ended by then.
-    #[must_use]
-    pub fn reset_after(mut self, time: Duration) -> Self {
-        self.reset_after = Some(time);
-        self
-    }
-
-    /// Ends a stream with an error, in the provider's own words, after that many frames.
-    #[must_use]
-    pub fn fail_after_frames(mut self, frames: usize, error: ApiError) -> Self {
-        self.problem = self.problem.or(error.problem());
-        self.end = Some((frames, Ending::Error(Box::new(error))));
-        self
+    /// Adds a text that the template makes of the request; until then it is empty.
+    #[cfg(feature = "fixtures")]
+    pub(crate) fn made_by(mut self, template: Template) -> Self {
+        self.templates.push((self.parts.len(), template));
+        self.text("")
     }
 
     /// One that got no part is a fixed text.
@@ -336,7 +281,7 @@ impl From<&str> for Reply {
 }
 
 impl Text {
-    fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), json: OnceLock::new() }
     }
 }
