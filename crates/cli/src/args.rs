@@ -70,6 +70,15 @@ pub(crate) enum Config {
 pub(crate) enum Mock {
     /// Serve the mock on loopback until Ctrl-C.
     Serve(MockServe),
+    /// Say whether fixture files can be used, and of each that cannot, where and why.
+    Validate(MockValidate),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MockValidate {
+    /// The fixture files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -81,6 +90,9 @@ pub(crate) struct MockServe {
     /// accepts every caller.
     #[arg(long, value_name = "TOKEN")]
     pub(crate) key: Vec<String>,
+    /// Answer as these fixture files say, also after they have changed.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) fixtures: Vec<PathBuf>,
     /// Serve an identity provider as well.
     #[arg(long)]
     pub(crate) oauth: bool,

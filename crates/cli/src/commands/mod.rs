@@ -27,6 +27,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             Command::Policy(Policy::Explain(args)) => policy::explain(&args),
             Command::Policy(Policy::Test(args)) => policy::test(&args),
             Command::Mock(Mock::Serve(args)) => mock::serve(args).await,
+            Command::Mock(Mock::Validate(args)) => mock::validate(&args.files),
             Command::Token(Token::Exchange(args)) => token::exchange(args).await,
             Command::Credentials(Credentials::Test(args)) => credentials::test(args).await,
         }

@@ -62,6 +62,24 @@ fn a_wrong_configuration_ends_with_78_and_its_place() {
 }
 
 #[test]
+fn fixture_files_are_validated() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good.yaml"), "fixtures: [{response: {content: a}}]").unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "fixtures:\n  - respnse: {content: a}\n").unwrap();
+    let (code, text) = says(&run(folder.path(), &["mock", "validate", "good.yaml"]));
+    assert_eq!((code, text.contains("can be used")), (Some(0), true), "{text}");
+    for args in [
+        &["mock", "validate", "bad.yaml", "good.yaml", "absent.yaml"][..],
+        &["mock", "serve", "--fixtures", "bad.yaml", "absent.yaml"],
+    ] {
+        let (code, text) = says(&run(folder.path(), args));
+        assert_eq!(code, Some(78), "{text}");
+        assert!(text.contains("bad.yaml:2:5: unknown field `respnse`"), "{text}");
+        assert!(text.contains("absent.yaml: the file cannot be read: No such file"), "{text}");
+    }
+}
+
+#[test]
 fn quickstart_once_shows_a_key_a_call_and_its_audit_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = portunus(folder.path());

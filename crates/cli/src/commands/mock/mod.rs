@@ -1,7 +1,12 @@
 //! `portunus mock …`
 
+mod fixtures;
+
+pub(super) use fixtures::validate;
+
 use portunus_mock::{MockIdp, ServerBuilder, StartError};
 
+use self::fixtures::Followed;
 use super::end_wished;
 use crate::args::MockServe;
 use crate::exit::Failure;
@@ -18,6 +23,8 @@ pub(crate) async fn serve(args: MockServe) -> Result<(), Failure> {
             }
         };
     }
+    let mut files = Followed::new(args.fixtures);
+    builder = builder.fixtures(files.load()?);
     let failed = |error: StartError| Failure::Retry(format!("the mock cannot start: {error}"));
     let provider = builder.build().await.map_err(failed)?;
     let idp = if args.oauth {
@@ -29,6 +36,8 @@ pub(crate) async fn serve(args: MockServe) -> Result<(), Failure> {
     if let Some(idp) = &idp {
         println!("mock identity provider on {}", idp.issuer());
     }
-    end_wished().await;
-    Ok(())
+    tokio::select! {
+        () = end_wished() => fixtures::settle(&provider),
+        never = files.follow(&provider) => match never {},
+    }
 }
