@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::body::{Body, Frames};
 
@@ -38,11 +40,42 @@ pub(crate) fn text(status: StatusCode, content_type: &'static str, body: impl In
 }
 
 /// Writes what cannot fail to be written: our own structs, whose maps have text keys.
-pub(crate) fn write(value: &impl serde::Serialize) -> Vec<u8> {
+pub(crate) fn write(value: &impl Serialize) -> Vec<u8> {
     // Most bodies fit, and are then written without growing.
     let mut body = Vec::with_capacity(1 << 10);
     serde_json::to_writer(&mut body, value).expect("plain structs are always written");
     body
+}
+
+/// JSON that is put together from what never changes and from values.
+pub(crate) struct Json(Vec<u8>);
+
+impl Json {
+    pub(crate) fn new() -> Self {
+        // Most answers fit.
+        Self(Vec::with_capacity(2 << 10))
+    }
+
+    /// Adds JSON, which begins or ends within a value.
+    pub(crate) fn raw(&mut self, json: &str) -> &mut Self {
+        self.0.extend_from_slice(json.as_bytes());
+        self
+    }
+
+    pub(crate) fn value(&mut self, value: &(impl Serialize + ?Sized)) -> &mut Self {
+        serde_json::to_writer(&mut self.0, value).expect("plain values are always written");
+        self
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// What was put together, which is checked here.
+    pub(crate) fn into_raw(self) -> Box<RawValue> {
+        let json = String::from_utf8(self.0).expect("JSON is UTF-8");
+        RawValue::from_string(json).expect("what was put together is JSON")
+    }
 }
 
 thread_local! {
