@@ -1,15 +1,13 @@
 //! What the identity provider and the cloud do alike with each request: note it, then fail as
 //! scripted, or answer.
 
-use std::sync::Arc;
-
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use portunus_auth_core::Clock;
 
 use crate::answer::{self, Answer};
 use crate::body;
 use crate::capture::Recorded;
+use crate::clock::VirtualClock;
 use crate::fault::Faults;
 use crate::log::Log;
 
@@ -18,13 +16,13 @@ const BODY_LIMIT: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Desk {
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: VirtualClock,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
 }
 
 impl Desk {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: VirtualClock) -> Self {
         Self { clock, log: Log::default(), faults: Faults::default() }
     }
 

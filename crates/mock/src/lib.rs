@@ -5,6 +5,7 @@ mod answer;
 mod api_error;
 mod body;
 mod capture;
+mod clock;
 mod cloud;
 mod condition;
 mod desk;
@@ -39,6 +40,7 @@ mod times;
 
 pub use api_error::ApiError;
 pub use capture::Recorded;
+pub use clock::VirtualClock;
 pub use cloud::{
     AnthropicLogin, CloudBuilder, ContainerRole, EntraApp, FederationRule, GitHubJob, GoogleAccount,
     GoogleCloud, GoogleMetadata, GooglePool, GoogleUser, InstanceRole, ManagedIdentity, MockCloud,

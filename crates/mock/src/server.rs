@@ -4,9 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use portunus_auth_core::{Clock, SystemClock};
-
 use crate::api_error::ApiError;
+use crate::clock::VirtualClock;
 use crate::error::StartError;
 use crate::fault::Faults;
 use crate::fixture::Fixture;
@@ -37,7 +36,7 @@ pub struct ServerBuilder {
     body_limit: usize,
     seed: u64,
     port: u16,
-    clock: Arc<dyn Clock>,
+    clock: VirtualClock,
     #[cfg(feature = "oauth")]
     oauth: Option<IdpBuilder>,
     #[cfg(feature = "oauth")]
@@ -63,7 +62,7 @@ impl ServerBuilder {
             body_limit: BODY_LIMIT,
             seed: 0,
             port: 0,
-            clock: Arc::new(SystemClock),
+            clock: VirtualClock::running(),
             #[cfg(feature = "oauth")]
             oauth: None,
             #[cfg(feature = "oauth")]
@@ -189,10 +188,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Where `created` and every expiry come from.
+    /// Where `created` and every expiry come from: the machine's time, unless another is chosen here.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Into<VirtualClock>) -> Self {
+        self.clock = clock.into();
         self
     }
 
@@ -213,7 +212,7 @@ impl ServerBuilder {
         let rules = Rules::new(self.fixtures, self.seed)?;
         #[cfg(feature = "oauth")]
         let idp = match self.oauth {
-            Some(idp) => Some(idp.port(self.oauth_port).clock(Arc::clone(&self.clock)).build()?),
+            Some(idp) => Some(idp.port(self.oauth_port).clock(self.clock.clone()).build()?),
             None => None,
         };
         #[cfg(feature = "oauth")]
@@ -277,6 +276,11 @@ impl MockServer {
     /// The address, such as `http://127.0.0.1:12345`.
     pub fn url(&self) -> String {
         self.host.url()
+    }
+
+    /// The clock that everything here goes by, the OAuth server included.
+    pub fn clock(&self) -> &VirtualClock {
+        &self.llm.clock
     }
 
     /// Admits a token from now on, without limit. A server without authentication begins to ask for it.

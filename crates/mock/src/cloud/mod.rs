@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use portunus_auth_core::{Clock, SystemClock};
 use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer};
 use crate::capture::Recorded;
+use crate::clock::VirtualClock;
 use crate::desk::Desk;
 use crate::error::StartError;
 use crate::fault::Fault;
@@ -44,7 +44,7 @@ const LIFETIME: Duration = Duration::from_secs(3_599);
 /// What is chosen before a cloud starts.
 #[derive(Debug)]
 pub struct CloudBuilder {
-    clock: Arc<dyn Clock>,
+    clock: VirtualClock,
     port: u16,
     entra: Vec<EntraApp>,
     google: GoogleCloud,
@@ -131,8 +131,8 @@ impl CloudBuilder {
 
     /// Where the time of error bodies and captures comes from.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Into<VirtualClock>) -> Self {
+        self.clock = clock.into();
         self
     }
 
@@ -262,7 +262,7 @@ impl MockCloud {
     /// A cloud to which services are added.
     pub fn builder() -> CloudBuilder {
         CloudBuilder {
-            clock: Arc::new(SystemClock),
+            clock: VirtualClock::running(),
             port: 0,
             entra: Vec::new(),
             google: GoogleCloud::default(),
@@ -280,6 +280,11 @@ impl MockCloud {
     /// The address, such as `http://127.0.0.1:12345`: Entra's authority, for one.
     pub fn url(&self) -> String {
         self.host.url()
+    }
+
+    /// The clock that everything here goes by.
+    pub fn clock(&self) -> &VirtualClock {
+        &self.cloud.desk.clock
     }
 
     /// How long the tokens and keys live that are issued from now on, in whole seconds.

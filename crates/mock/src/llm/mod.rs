@@ -30,12 +30,13 @@ use http::header::{ALLOW, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use portunus_auth_core::dialect::{NoRoute, Operation, Route};
-use portunus_auth_core::{BearerToken, Clock, Dialect};
+use portunus_auth_core::{BearerToken, Dialect};
 
 use crate::answer::{self, Answer};
 use crate::api_error::ApiError;
 use crate::body::{self, Unread};
 use crate::capture::Recorded;
+use crate::clock::VirtualClock;
 use crate::fault::{Fault, Faults};
 use crate::limiter::Limiter;
 use crate::log::Log;
@@ -74,7 +75,7 @@ pub(crate) struct Llm {
     pub(crate) rules: Rules,
     pub(crate) faithful: bool,
     pub(crate) body_limit: usize,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: VirtualClock,
     pub(crate) ids: Ids,
     pub(crate) log: Log,
     /// The names of models that fail once and have done so.

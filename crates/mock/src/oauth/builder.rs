@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
-use portunus_auth_core::{BearerToken, Clock, SystemClock};
+use portunus_auth_core::BearerToken;
 use serde_json::Value;
 
 use super::assertion::{Seen, Trusted};
@@ -21,6 +21,7 @@ use super::routes::Routes;
 use super::script::Script;
 use super::user::User;
 use super::{Idp, Server};
+use crate::clock::VirtualClock;
 use crate::desk::Desk;
 use crate::error::StartError;
 use crate::host::Bound;
@@ -55,7 +56,7 @@ pub(super) struct Settings {
 /// What is chosen before an identity provider starts.
 #[derive(Debug)]
 pub struct IdpBuilder {
-    clock: Arc<dyn Clock>,
+    clock: VirtualClock,
     port: u16,
     preset: Preset,
     clients: Vec<OAuthClient>,
@@ -71,7 +72,7 @@ impl IdpBuilder {
     pub(super) fn new() -> Self {
         let profile = Preset::Oidc.profile();
         Self {
-            clock: Arc::new(SystemClock),
+            clock: VirtualClock::running(),
             port: 0,
             preset: Preset::Oidc,
             clients: Vec::new(),
@@ -113,8 +114,8 @@ impl IdpBuilder {
 
     /// Where every time and expiry comes from.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Into<VirtualClock>) -> Self {
+        self.clock = clock.into();
         self
     }
 
@@ -251,7 +252,7 @@ impl IdpBuilder {
     /// # Errors
     /// [`StartError`] when the port is taken, or a client, a tenant or a key set is incomplete.
     pub fn build(mut self) -> Result<MockIdp, StartError> {
-        let desk = Arc::new(Desk::new(Arc::clone(&self.clock)));
+        let desk = Arc::new(Desk::new(self.clock.clone()));
         let tenants = std::mem::take(&mut self.tenants);
         let bound = Bound::new(self.port)?;
         let origin = bound.url();

@@ -15,6 +15,7 @@ use super::mint::Mint;
 use super::routes::Endpoint;
 use super::user::User;
 use super::{Idp, Server};
+use crate::clock::VirtualClock;
 use crate::error::StartError;
 use crate::fault::Fault;
 use crate::host::Host;
@@ -59,6 +60,11 @@ impl MockIdp {
     /// The issuer, which is the address too.
     pub fn issuer(&self) -> &str {
         self.idp.issuer()
+    }
+
+    /// The clock that everything here goes by.
+    pub fn clock(&self) -> &VirtualClock {
+        &self.idp.desk.clock
     }
 
     /// Where the public keys are; empty for a preset that has none.

@@ -11,6 +11,7 @@ mod bedrock;
 mod blocking;
 mod capture;
 mod chance;
+mod clock;
 mod cloud;
 #[cfg(feature = "oauth")]
 mod code_flow;
