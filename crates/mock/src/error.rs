@@ -18,6 +18,18 @@ pub enum StartError {
     /// The server's thread cannot be started.
     #[error("cannot start the server's thread")]
     Thread(#[source] std::io::Error),
+    /// No certificate can be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The CA's certificate cannot be written.
+    #[error("cannot write {}", .path.display())]
+    CaFile {
+        /// Where to.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A fixture can never do what it says.
     #[error("fixture {index}: {says}")]
     Fixture {

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::body::Body;
 use crate::error::StartError;
 use crate::socket::Socket;
+use crate::tls::Tls;
 
 /// How long a shutdown waits for answers that are still under way.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,29 +41,35 @@ enum Stop {
 pub(crate) struct Bound {
     listener: std::net::TcpListener,
     port: u16,
+    tls: Option<Tls>,
 }
 
 /// A running listener. Dropping it closes the port and every connection before it returns.
 #[derive(Debug)]
 pub(crate) struct Host {
-    port: u16,
+    url: String,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     stop: watch::Sender<Stop>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bound {
-    pub(crate) fn new(port: u16) -> Result<Self, StartError> {
+    /// Takes the port; with `tls`, for HTTPS.
+    pub(crate) fn new(port: u16, tls: Option<Tls>) -> Result<Self, StartError> {
         let listen = || {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
             listener.set_nonblocking(true)?;
             let port = listener.local_addr()?.port();
-            Ok(Self { listener, port })
+            Ok((listener, port))
         };
-        listen().map_err(|source| StartError::Listen { port, source })
+        let (listener, port) = listen().map_err(|source| StartError::Listen { port, source })?;
+        Ok(Self { listener, port, tls })
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     pub(crate) fn serve<H, F>(self, handle: H) -> Result<Host, StartError>
@@ -69,7 +77,10 @@ impl Bound {
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let Self { listener, port } = self;
+        let url = self.url();
+        let Self { listener, port, tls } = self;
+        #[cfg(feature = "tls")]
+        let secured = tls.clone();
         let (stop, stopped) = watch::channel(Stop::No);
         let (started, starting) = std::sync::mpsc::sync_channel(1);
         // The runtime is made and dropped on its thread: neither is allowed inside another runtime.
@@ -80,12 +91,18 @@ impl Bound {
                 Err(error) => return drop(started.send(Err(error))),
             };
             let _ = started.send(Ok(()));
-            runtime.block_on(accept(listener, stopped, handle));
+            runtime.block_on(accept(listener, tls, stopped, handle));
         };
         let thread = std::thread::Builder::new().name(format!("mock-{port}")).spawn(run);
         let thread = thread.map_err(StartError::Thread)?;
         starting.recv().unwrap_or_else(|ended| Err(io::Error::other(ended))).map_err(StartError::Thread)?;
-        Ok(Host { port, stop, thread: Some(thread) })
+        Ok(Host {
+            url,
+            #[cfg(feature = "tls")]
+            tls: secured,
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -99,7 +116,12 @@ fn inside(runtime: Runtime, listener: std::net::TcpListener) -> io::Result<(Runt
 
 impl Host {
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.url.clone()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn ca_pem(&self) -> Option<&str> {
+        self.tls.as_ref().map(Tls::ca_pem)
     }
 
     /// Closes the port and lets answers under way finish, for at most [`GRACE`].
@@ -128,7 +150,7 @@ impl Drop for Host {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, mut stop: watch::Receiver<Stop>, handle: H)
+async fn accept<H, F>(listener: TcpListener, tls: Option<Tls>, mut stop: watch::Receiver<Stop>, handle: H)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -137,7 +159,9 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => { connections.spawn(connection(stream, stop.clone(), handle.clone())); }
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, tls.clone(), stop.clone(), handle.clone()));
+                }
                 // Out of descriptors, most likely; spinning would not free any.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
@@ -154,7 +178,7 @@ where
     }
 }
 
-async fn connection<H, F>(stream: TcpStream, mut stop: watch::Receiver<Stop>, handle: H)
+async fn connection<H, F>(stream: TcpStream, tls: Option<Tls>, mut stop: watch::Receiver<Stop>, handle: H)
 where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>>,
@@ -162,12 +186,30 @@ where
     // A socket that refuses the option is merely slower.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Socket::new(stream, Arc::clone(&reset)));
+    let socket = Socket::new(stream, Arc::clone(&reset));
+    let Some(tls) = tls else { return serve(socket, &reset, stop, handle).await };
+    // Whoever does not trust the certificate sees why; there is nobody to answer.
+    let shaken = tokio::select! {
+        shaken = tls.accept(socket) => shaken,
+        _ = stop.changed() => return,
+    };
+    if let Ok(stream) = shaken {
+        serve(stream, &reset, stop, handle).await;
+    }
+}
+
+async fn serve<S, H, F>(stream: S, reset: &AtomicBool, mut stop: watch::Receiver<Stop>, handle: H)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>>,
+{
     let service = service_fn(|request| {
         let answer = handle(request);
         async { Ok::<_, Infallible>(answer.await) }
     });
-    let mut served = pin!(http1::Builder::new().half_close(false).serve_connection(io, service));
+    let served = http1::Builder::new().half_close(false).serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served);
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
         _ = stop.changed() => {
@@ -175,7 +217,7 @@ where
             served.as_mut().await
         }
     };
-    // Only a body that is scripted to break off fails on our side.
+    // Only a body that is scripted to break off fails on our side. The socket is dropped after this.
     if outcome.is_err_and(|error| error.is_user()) {
         reset.store(true, Ordering::Release);
     }

@@ -37,6 +37,11 @@ mod subject;
 mod template;
 mod text;
 mod times;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 
 pub use api_error::ApiError;
 pub use capture::Recorded;

@@ -20,6 +20,8 @@ use crate::requests::Requests;
 use crate::oauth::{IdpBuilder, MockIdp};
 #[cfg(feature = "oauth")]
 pub use crate::oauth::{OAuthConfig, UnknownUserCode};
+#[cfg(feature = "tls")]
+use crate::tls::Https;
 
 /// How large a request may be, unless the builder says otherwise: 32 MiB.
 const BODY_LIMIT: usize = 32 << 20;
@@ -37,6 +39,8 @@ pub struct ServerBuilder {
     seed: u64,
     port: u16,
     clock: VirtualClock,
+    #[cfg(feature = "tls")]
+    pub(crate) https: Option<Https>,
     #[cfg(feature = "oauth")]
     oauth: Option<IdpBuilder>,
     #[cfg(feature = "oauth")]
@@ -63,6 +67,8 @@ impl ServerBuilder {
             seed: 0,
             port: 0,
             clock: VirtualClock::running(),
+            #[cfg(feature = "tls")]
+            https: None,
             #[cfg(feature = "oauth")]
             oauth: None,
             #[cfg(feature = "oauth")]
@@ -198,7 +204,8 @@ impl ServerBuilder {
     /// Starts the server.
     ///
     /// # Errors
-    /// [`StartError`] when a port is taken, a fixture cannot do what it says or a token is empty.
+    /// [`StartError`] when a port is taken, a fixture cannot do what it says, a token is empty, or a file
+    /// cannot be written.
     #[expect(clippy::unused_async, reason = "the documented programs await it")]
     pub async fn build(self) -> Result<MockServer, StartError> {
         self.build_blocking()
@@ -210,9 +217,13 @@ impl ServerBuilder {
     /// As of [`ServerBuilder::build`].
     pub fn build_blocking(self) -> Result<MockServer, StartError> {
         let rules = Rules::new(self.fixtures, self.seed)?;
+        #[cfg(feature = "tls")]
+        let tls = self.https.as_ref().map(Https::tls).transpose()?;
+        #[cfg(not(feature = "tls"))]
+        let tls = None;
         #[cfg(feature = "oauth")]
         let idp = match self.oauth {
-            Some(idp) => Some(idp.port(self.oauth_port).clock(self.clock.clone()).build()?),
+            Some(idp) => Some(idp.port(self.oauth_port).clock(self.clock.clone()).start(tls.clone())?),
             None => None,
         };
         #[cfg(feature = "oauth")]
@@ -225,7 +236,7 @@ impl ServerBuilder {
             }
             gate.add(key, self.clock.now());
         }
-        let bound = Bound::new(self.port)?;
+        let bound = Bound::new(self.port, tls)?;
         #[cfg(feature = "oauth")]
         let issuer = idp.as_ref().map(|idp| idp.issuer().to_owned());
         #[cfg(not(feature = "oauth"))]
@@ -258,7 +269,7 @@ impl ServerBuilder {
 /// A running server. Dropping it closes its ports and connections, and then panics where fixtures did
 /// not answer as often as they were to, unless the thread is panicking already.
 pub struct MockServer {
-    host: Host,
+    pub(crate) host: Host,
     pub(crate) llm: Arc<Llm>,
     #[cfg(feature = "oauth")]
     pub(crate) idp: Option<MockIdp>,

@@ -180,7 +180,7 @@ impl CloudBuilder {
             traces: AtomicU64::new(0),
         });
         let serving = Arc::clone(&cloud);
-        let host = Bound::new(self.port)?.serve(move |request| {
+        let host = Bound::new(self.port, None)?.serve(move |request| {
             let cloud = Arc::clone(&serving);
             async move { cloud.desk.serve(request, |request| cloud.answer(request)).await }
         })?;

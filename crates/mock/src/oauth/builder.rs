@@ -25,6 +25,7 @@ use crate::clock::VirtualClock;
 use crate::desk::Desk;
 use crate::error::StartError;
 use crate::host::Bound;
+use crate::tls::Tls;
 
 const TOKEN_TTL: Duration = Duration::from_secs(3_600);
 const REFRESH_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -66,6 +67,8 @@ pub struct IdpBuilder {
     tenants: Vec<(String, IdpBuilder)>,
     settings: Settings,
     dpop_nonces: bool,
+    #[cfg(feature = "tls")]
+    https: bool,
 }
 
 impl IdpBuilder {
@@ -96,6 +99,8 @@ impl IdpBuilder {
                 copilot: None,
             },
             dpop_nonces: false,
+            #[cfg(feature = "tls")]
+            https: false,
         }
     }
 
@@ -247,14 +252,33 @@ impl IdpBuilder {
         self
     }
 
+    /// Serves HTTPS. The certificate's CA is that of the LLM server beside it, or one of its own
+    /// ([`MockIdp::ca_pem`]).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.https = true;
+        self
+    }
+
     /// Starts the identity provider.
     ///
     /// # Errors
     /// [`StartError`] when the port is taken, or a client, a tenant or a key set is incomplete.
-    pub fn build(mut self) -> Result<MockIdp, StartError> {
+    pub fn build(self) -> Result<MockIdp, StartError> {
+        self.start(None)
+    }
+
+    /// Starts it, with that certificate if there is one.
+    pub(crate) fn start(mut self, tls: Option<Tls>) -> Result<MockIdp, StartError> {
+        #[cfg(feature = "tls")]
+        let tls = match tls {
+            None if self.https => Some(Tls::generate()?),
+            tls => tls,
+        };
         let desk = Arc::new(Desk::new(self.clock.clone()));
         let tenants = std::mem::take(&mut self.tenants);
-        let bound = Bound::new(self.port)?;
+        let bound = Bound::new(self.port, tls)?;
         let origin = bound.url();
         let main = self.issuer(&desk, &origin, "")?;
         let mut others = Vec::new();

@@ -62,6 +62,12 @@ impl MockIdp {
         self.idp.issuer()
     }
 
+    /// The certificate of the CA to trust, in PEM, if it serves HTTPS.
+    #[cfg(feature = "tls")]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.host.as_ref()?.ca_pem()
+    }
+
     /// The clock that everything here goes by.
     pub fn clock(&self) -> &VirtualClock {
         &self.idp.desk.clock

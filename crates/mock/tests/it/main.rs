@@ -43,5 +43,7 @@ mod shared;
 mod sse;
 mod streams;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "oauth")]
 mod tokens;
