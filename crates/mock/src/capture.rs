@@ -204,6 +204,14 @@ impl fmt::Debug for Recorded {
     }
 }
 
+/// A credential, cut short: `sk-t…t-1`. Of one with less than nine characters nothing is shown.
+pub(crate) fn redacted(token: &str) -> String {
+    let chars: Vec<char> = token.chars().collect();
+    let (head, tail) = if chars.len() < 9 { (0, 0) } else { (4, 3) };
+    let shown = |chars: &[char]| chars.iter().collect::<String>();
+    format!("{}…{}", shown(&chars[..head]), shown(&chars[chars.len() - tail..]))
+}
+
 /// The token of an `Authorization` header of the scheme Bearer; schemes have no case (RFC 9110 §11.1).
 pub(crate) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;

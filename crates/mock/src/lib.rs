@@ -8,6 +8,7 @@ mod capture;
 mod clock;
 mod cloud;
 mod condition;
+mod control;
 mod desk;
 mod error;
 mod fault;
@@ -21,6 +22,7 @@ mod limiter;
 mod llm;
 mod log;
 mod mounted;
+mod loopback;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod outcome;

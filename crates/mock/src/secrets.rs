@@ -23,6 +23,10 @@ impl<V> Secrets<V> {
         self.0.values_mut().for_each(change);
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -31,8 +35,9 @@ impl<V> Secrets<V> {
         self.0.retain(|_, value| keep(value));
     }
 
-    pub(crate) fn remove(&mut self, secret: &str) {
-        self.0.remove(secret);
+    /// Whether it was there.
+    pub(crate) fn remove(&mut self, secret: &str) -> bool {
+        self.0.remove(secret).is_some()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::api_error::ApiError;
 use crate::clock::VirtualClock;
+use crate::control::{self, Control};
 use crate::error::StartError;
 use crate::fault::Faults;
 use crate::fixture::Fixture;
@@ -37,6 +38,7 @@ pub struct ServerBuilder {
     resource_metadata: bool,
     body_limit: usize,
     seed: u64,
+    control: bool,
     port: u16,
     clock: VirtualClock,
     #[cfg(feature = "tls")]
@@ -65,6 +67,7 @@ impl ServerBuilder {
             resource_metadata: false,
             body_limit: BODY_LIMIT,
             seed: 0,
+            control: false,
             port: 0,
             clock: VirtualClock::running(),
             #[cfg(feature = "tls")]
@@ -187,6 +190,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets programs on this machine do over HTTP, below `/__mock/`, what this server's handle does, and that
+    /// of its OAuth server. It asks for no credential, and refuses web pages.
+    #[must_use]
+    pub fn control_api(mut self) -> Self {
+        self.control = true;
+        self
+    }
+
     /// The port on 127.0.0.1; 0, the default, is any.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -255,8 +266,23 @@ impl ServerBuilder {
             limiter: self.limiter,
             resource,
         });
+        let control = self.control.then(|| {
+            Arc::new(Control {
+                llm: Arc::clone(&llm),
+                #[cfg(feature = "oauth")]
+                idp: idp.as_ref().map(MockIdp::view),
+            })
+        });
         let serving = Arc::clone(&llm);
-        let host = bound.serve(move |request| Arc::clone(&serving).handle(request))?;
+        let host = bound.serve(move |request| {
+            let (llm, control) = (Arc::clone(&serving), control.clone());
+            async move {
+                match control.filter(|_| request.uri().path().starts_with(control::PREFIX)) {
+                    Some(control) => control.handle(request).await,
+                    None => llm.handle(request).await,
+                }
+            }
+        })?;
         Ok(MockServer {
             host,
             llm,
@@ -339,9 +365,12 @@ impl MockServer {
     }
 
     /// Begins anew: keys have what they had when they were added, fixtures and limits begin again,
-    /// names are counted from 1, models that fail once do so again, and no request is remembered.
+    /// names are counted from 1, models that fail once do so again, and no request is remembered. The OAuth
+    /// server is reset too (`MockIdp::reset`).
     pub fn reset(&self) {
         self.llm.reset();
+        #[cfg(feature = "oauth")]
+        self.idp.iter().for_each(MockIdp::reset);
     }
 
     /// What was asked of the LLM routes, oldest first; at most the last

@@ -10,7 +10,7 @@ use portunus_auth_core::{BearerToken, Dialect};
 
 use super::presented::{self, Presented};
 use super::sigv4::{self, BadSignature};
-use crate::capture::Recorded;
+use crate::capture::{Recorded, redacted};
 use crate::key::Key;
 #[cfg(feature = "oauth")]
 use crate::oauth::IssuedTokens;
@@ -45,6 +45,17 @@ impl Refused {
     pub(crate) fn wrong(token: &str, bearer: bool) -> Self {
         Self { why: Why::Wrong { masked: mask(token) }, bearer }
     }
+}
+
+/// What became of a key, as others may see it.
+#[derive(Debug)]
+pub(crate) struct KeyState {
+    pub(crate) redacted: String,
+    pub(crate) uses_left: Option<u32>,
+    pub(crate) ends_at: Option<SystemTime>,
+    pub(crate) revoked: bool,
+    pub(crate) models: Option<Vec<String>>,
+    pub(crate) paths: Option<Vec<String>>,
 }
 
 /// A key and what became of it.
@@ -114,6 +125,22 @@ impl Gate {
     /// How many uses a key has left. `None`: no such key, or no limit.
     pub(crate) fn left(&self, token: &str) -> Option<u32> {
         self.lock().get(token)?.left
+    }
+
+    /// What became of all keys.
+    pub(crate) fn states(&self) -> Vec<KeyState> {
+        let keys = self.lock();
+        let state = |entry: &Entry| KeyState {
+            redacted: redacted(entry.key.token.expose()),
+            uses_left: entry.left,
+            ends_at: entry.ends_at,
+            revoked: entry.revoked,
+            models: entry.key.models.clone(),
+            paths: entry.key.paths.clone(),
+        };
+        let mut states: Vec<_> = keys.values().map(state).collect();
+        states.sort_by(|a, b| a.redacted.cmp(&b.redacted));
+        states
     }
 
     /// Gives every key back what it had when it was added.

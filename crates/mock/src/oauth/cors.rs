@@ -14,7 +14,7 @@ use crate::capture::Recorded;
 /// The answer to a script's question whether it may ask.
 pub(super) fn preflight(endpoint: Endpoint, request: &Recorded) -> Option<Answer> {
     let asks = request.method() == Method::OPTIONS && request.header("origin").is_some();
-    if !asks || endpoint.is_page() {
+    if !asks || !endpoint.is_for_scripts() {
         return None;
     }
     let mut answer = answer::text(StatusCode::NO_CONTENT, "text/plain", "");
@@ -27,7 +27,7 @@ pub(super) fn preflight(endpoint: Endpoint, request: &Recorded) -> Option<Answer
 
 /// Lets a script read the answer, if a script asked. Cookies play no part here, so any origin may.
 pub(super) fn readable(endpoint: Endpoint, request: &Recorded, mut answer: Answer) -> Answer {
-    if request.header("origin").is_some() && !endpoint.is_page() {
+    if request.header("origin").is_some() && endpoint.is_for_scripts() {
         let headers = answer.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         let exposed = HeaderValue::from_static("www-authenticate, dpop-nonce");

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Idp;
@@ -28,7 +29,8 @@ const SLOWER: Duration = Duration::from_secs(5);
 const TOLERANCE: Duration = Duration::from_millis(500);
 
 /// What a poll of a scripted flow is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DevicePoll {
     /// `authorization_pending`.

@@ -217,6 +217,40 @@ impl MockIdp {
         self.idp.keys().retire();
     }
 
+    /// Ends an access token, or a refresh token with everything of its family. Whether there was one.
+    pub fn revoke(&self, token: &str) -> bool {
+        self.idp.issued.withdraw(token)
+    }
+
+    /// Ends the time of an access or refresh token. Whether there is one.
+    pub fn expire(&self, token: &str) -> bool {
+        self.idp.issued.expire(token, self.idp.now())
+    }
+
+    /// Undoes what was scripted for requests to come (faults, refusals, polls, other metadata, stale keys,
+    /// being down), here and at every tenant, and forgets which requests came. Users, clients, keys and
+    /// tokens stay.
+    pub fn reset(&self) {
+        self.forget_requests();
+        self.idp.desk.faults.clear();
+        self.idp.script.clear();
+        self.idp.devices.script([]);
+        self.idp.deny_next.store(false, Ordering::Release);
+        self.set_jwks_stale(false);
+        self.set_down(false);
+        self.tenants.iter().for_each(|(_, tenant)| tenant.reset());
+    }
+
+    pub(crate) fn forget_requests(&self) {
+        self.idp.desk.log.clear();
+    }
+
+    /// Another handle, which ends nothing when it is dropped.
+    pub(crate) fn view(&self) -> Self {
+        let tenants = self.tenants.iter().map(|(name, tenant)| (name.clone(), tenant.view())).collect();
+        Self { host: None, idp: Arc::clone(&self.idp), tenants }
+    }
+
     /// How many requests came for that path of the port, failed ones too.
     pub fn count(&self, path: &str) -> u64 {
         self.idp.desk.log.count(path)

@@ -12,6 +12,7 @@ use super::{Idp, Mint};
 use crate::answer::{self, Answer};
 use crate::capture::Recorded;
 use crate::form::Form;
+use crate::loopback;
 
 /// The token with which a job asks for its identity tokens, `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
 pub const JOB_REQUEST_TOKEN: &str = "mock-request-token";
@@ -35,9 +36,12 @@ pub(super) fn of_job(idp: &Arc<Idp>, request: &Recorded) -> Answer {
     no_store(answer::json(StatusCode::OK, answer::write(&json!({"count": token.len(), "value": token}))))
 }
 
-/// `/__mock/id_token?sub=…`: an ID token for whoever asks on this machine.
+/// `/__mock/id_token?sub=…`: an ID token for whoever asks on this machine, but for no web page.
 pub(super) fn for_shell(idp: &Arc<Idp>, request: &Recorded) -> Answer {
     const KNOWN: [&str; 4] = ["sub", "aud", "groups", "email"];
+    if let Some(says) = loopback::refusal(request.headers_with_secrets()) {
+        return answer::text(StatusCode::FORBIDDEN, "text/plain", says);
+    }
     let form =
         Form::of_body(request).unwrap_or_else(|| Form::parse(request.query().unwrap_or_default().as_bytes()));
     let refused = form.repeated().is_some() || form.names().any(|name| !KNOWN.contains(&name));

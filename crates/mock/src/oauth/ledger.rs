@@ -187,6 +187,23 @@ impl IssuedTokens {
         }
     }
 
+    /// Ends a token, whoever has it, and a refresh token's whole family. Whether it was there.
+    pub(super) fn withdraw(&self, token: &str) -> bool {
+        let mut ledger = self.lock();
+        let family = ledger.refresh.get(token).map(|refresh| refresh.consent.family);
+        if let Some(family) = family {
+            ledger.end(family);
+        }
+        ledger.access.remove(token) || family.is_some()
+    }
+
+    /// Ends the time of an access or refresh token. Whether it was there.
+    pub(super) fn expire(&self, token: &str, now: SystemTime) -> bool {
+        let mut ledger = self.lock();
+        let access = ledger.access.get_mut(token).map(|access| access.expires_at = now);
+        access.is_some() || ledger.refresh.get_mut(token).map(|refresh| refresh.expires_at = now).is_some()
+    }
+
     /// Ends every token of that family, also those that are about to be issued.
     pub(super) fn end(&self, family: u64) {
         self.lock().end(family);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Idp;
@@ -12,7 +13,8 @@ use super::preset::AccessForm;
 use super::user::User;
 
 /// What is wrong with a token that is otherwise right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenFault {
     /// The signature does not fit.

@@ -1,6 +1,7 @@
 //! In what the large identity providers differ from one that follows the book: a row for each.
 
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::client::GrantType::{self, AuthorizationCode, ClientCredentials, DeviceCode, RefreshToken};
 use super::keys::Algorithm;
@@ -8,7 +9,8 @@ use super::routes::{Endpoint, PLAIN};
 use super::user::User;
 
 /// An identity provider to imitate: its paths, what it does not serve, and its known quirks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Preset {
     /// One that follows the standards in everything.
@@ -33,6 +35,7 @@ pub enum Preset {
     /// OneLogin: groups with the scope `groups` only.
     OneLogin,
     /// The issuer of the identity tokens of GitHub Actions: no sign-in, and the caller names the audience.
+    #[serde(rename = "github-actions")]
     GitHubActions,
 }
 

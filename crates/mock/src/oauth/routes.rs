@@ -32,9 +32,9 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it is for people, and not for programs.
-    pub(super) fn is_page(self) -> bool {
-        matches!(self, Self::Authorize | Self::DevicePage | Self::EndSession)
+    /// Whether scripts of other origins may call it: not what is for people, or for this machine.
+    pub(super) fn is_for_scripts(self) -> bool {
+        !matches!(self, Self::Authorize | Self::DevicePage | Self::EndSession | Self::Mint)
     }
 
     /// Its member of the metadata (OIDC Discovery §3, RFC 8414 §2, RFC 8628 §4).

@@ -27,6 +27,13 @@ impl Script {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// Undoes what was arranged, and counts anew.
+    pub(super) fn clear(&self) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.grants.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
     pub(super) fn came(&self, grant: GrantType) {
         self.grants[grant as usize].fetch_add(1, Ordering::Relaxed);
     }

@@ -307,6 +307,10 @@ async fn a_shell_can_have_an_id_token() {
     }
     let plain = client().get(&url).query(&[("sub", "bob")]).send().await.unwrap().text().await.unwrap();
     assert_eq!(claims_of(&plain).1["aud"], "mock-client");
+    for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("host", "evil.example")] {
+        let page = client().get(&url).query(&query).header(name, value).send().await.unwrap();
+        assert_eq!((page.status().as_u16(), header(&page, "access-control-allow-origin")), (403, None));
+    }
     for bad in ["", "?sub=", "?sub=a&sub=b", "?sub=a&group=b"] {
         assert_eq!(client().get(format!("{url}{bad}")).send().await.unwrap().status(), 400, "{bad}");
     }

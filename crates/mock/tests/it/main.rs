@@ -16,6 +16,7 @@ mod cloud;
 #[cfg(feature = "oauth")]
 mod code_flow;
 mod determinism;
+mod control;
 #[cfg(feature = "oauth")]
 mod documented;
 mod embeddings;

@@ -1,6 +1,7 @@
 //! The OAuth server beyond the code flow: an endpoint, or an idea, in each file.
 
 mod clients;
+mod control;
 mod device;
 mod dpop;
 mod exchange;
