@@ -1,9 +1,13 @@
 //! What can be typed.
 
+mod mock;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use mock::{Limits, Mock, MockServe, MockToken, NamedFile, TokenKind};
 
 /// Call any LLM without holding anyone's secret.
 #[derive(Debug, Parser)]
@@ -64,41 +68,6 @@ pub(crate) struct ConfigFile {
 pub(crate) enum Config {
     /// Say whether a configuration would serve: read it and the secrets it refers to, open nothing.
     Check(ConfigFile),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Mock {
-    /// Serve the mock on loopback until Ctrl-C.
-    Serve(MockServe),
-    /// Say whether fixture files can be used, and of each that cannot, where and why.
-    Validate(MockValidate),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct MockValidate {
-    /// The fixture files.
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct MockServe {
-    /// The provider's port; 0 takes a free one.
-    #[arg(long, default_value_t = 4010)]
-    pub(crate) port: u16,
-    /// A token that the provider accepts, or TOKEN:uses=N for one that it accepts N times. Without any, it
-    /// accepts every caller.
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) key: Vec<String>,
-    /// Answer as these fixture files say, also after they have changed.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub(crate) fixtures: Vec<PathBuf>,
-    /// Serve an identity provider as well.
-    #[arg(long)]
-    pub(crate) oauth: bool,
-    /// The identity provider's port; 0 takes a free one.
-    #[arg(long, default_value_t = 0, requires = "oauth")]
-    pub(crate) oauth_port: u16,
 }
 
 #[derive(Debug, Subcommand)]

@@ -111,11 +111,7 @@ impl Recorded {
 
     /// The credential, cut short: `sk-t…t-1`. Of one with less than nine characters nothing is shown.
     pub fn redacted_credential(&self) -> Option<String> {
-        let token = self.credential()?;
-        let chars: Vec<char> = token.expose().chars().collect();
-        let (head, tail) = if chars.len() < 9 { (0, 0) } else { (4, 3) };
-        let shown = |chars: &[char]| chars.iter().collect::<String>();
-        Some(format!("{}…{}", shown(&chars[..head]), shown(&chars[chars.len() - tail..])))
+        Some(redacted(self.credential()?.expose()))
     }
 
     /// Whether it presented that key or token, or is signed with the key of that id.

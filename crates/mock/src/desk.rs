@@ -10,6 +10,7 @@ use crate::capture::Recorded;
 use crate::clock::VirtualClock;
 use crate::fault::Faults;
 use crate::log::Log;
+use crate::observer::Observer;
 
 /// How large a request may be; no token request comes near it.
 const BODY_LIMIT: usize = 1 << 20;
@@ -19,11 +20,12 @@ pub(crate) struct Desk {
     pub(crate) clock: VirtualClock,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
+    observer: Observer,
 }
 
 impl Desk {
-    pub(crate) fn new(clock: VirtualClock) -> Self {
-        Self { clock, log: Log::default(), faults: Faults::default() }
+    pub(crate) fn new(clock: VirtualClock, observer: Observer) -> Self {
+        Self { clock, log: Log::default(), faults: Faults::default(), observer }
     }
 
     pub(crate) async fn serve(
@@ -42,6 +44,7 @@ impl Desk {
             (None, Err(_)) => answer::json(StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":"invalid_request"}"#),
         };
         self.log.answered(place, &seen, answer.status());
+        self.observer.tell(&seen);
         answer::date(answer, self.clock.now())
     }
 }

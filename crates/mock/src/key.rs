@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use portunus_auth_core::BearerToken;
 
+use crate::server::MockServer;
+
 /// A key that a server admits: a bearer token, which is also taken where each provider looks for an API
 /// key, or an AWS key that signs calls of Bedrock.
 #[derive(Clone, Debug)]
@@ -99,5 +101,38 @@ impl Key {
 
     pub(crate) fn ends_at(&self, now: SystemTime) -> Option<SystemTime> {
         self.ttl.and_then(|ttl| now.checked_add(ttl))
+    }
+}
+
+/// The keys of a running server.
+impl MockServer {
+    /// Admits a token from now on, without limit. A server without authentication begins to ask for it.
+    pub fn add_token(&self, token: &str) {
+        self.add_key(Key::new(token));
+    }
+
+    /// Admits a token for exactly `uses` further LLM requests.
+    pub fn add_token_uses(&self, token: &str, uses: u32) {
+        self.add_key(Key::new(token).uses(uses));
+    }
+
+    /// Admits a key from now on, in place of one with the same token or id.
+    pub fn add_key(&self, key: Key) {
+        self.llm.gate.add(key, self.llm.clock.now());
+    }
+
+    /// Ends a key now, as if its time were up. Whether there is such a key.
+    pub fn expire_key(&self, token: &str) -> bool {
+        self.llm.gate.expire(token, self.llm.clock.now())
+    }
+
+    /// How many uses a key has left. `None`: there is no such key, or it has no limit.
+    pub fn uses_left(&self, token: &str) -> Option<u32> {
+        self.llm.gate.left(token)
+    }
+
+    /// Refuses a token on the LLM routes from now on, whoever issued it.
+    pub fn revoke_token(&self, token: &str) {
+        self.llm.gate.revoke(token);
     }
 }

@@ -21,10 +21,11 @@ mod key;
 mod limiter;
 mod llm;
 mod log;
-mod mounted;
 mod loopback;
+mod mounted;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod observer;
 mod outcome;
 mod packed;
 mod rate_limits;

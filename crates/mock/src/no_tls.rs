@@ -4,7 +4,7 @@ use std::future::Ready;
 
 use crate::socket::Socket;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Tls {}
 
 impl Tls {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use crate::api_error::ApiError;
+use crate::capture::Recorded;
 use crate::clock::VirtualClock;
 use crate::control::{self, Control};
 use crate::error::StartError;
@@ -15,6 +16,7 @@ use crate::key::Key;
 use crate::limiter::Limiter;
 use crate::llm::{Gate, Ids, Llm, Resource, Rules};
 use crate::log::Log;
+use crate::observer::Observer;
 use crate::requests::Requests;
 
 #[cfg(feature = "oauth")]
@@ -39,6 +41,7 @@ pub struct ServerBuilder {
     body_limit: usize,
     seed: u64,
     control: bool,
+    observer: Observer,
     port: u16,
     clock: VirtualClock,
     #[cfg(feature = "tls")]
@@ -68,6 +71,7 @@ impl ServerBuilder {
             body_limit: BODY_LIMIT,
             seed: 0,
             control: false,
+            observer: Observer::default(),
             port: 0,
             clock: VirtualClock::running(),
             #[cfg(feature = "tls")]
@@ -198,6 +202,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Calls that with each request to the LLM routes as its answer begins, on the server's thread.
+    #[must_use]
+    pub fn observe(mut self, observe: impl Fn(&Recorded) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observe);
+        self
+    }
+
     /// The port on 127.0.0.1; 0, the default, is any.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -261,6 +272,7 @@ impl ServerBuilder {
             clock: self.clock,
             ids: Ids::default(),
             log: Log::default(),
+            observer: self.observer,
             failed_once: Mutex::new(HashSet::new()),
             failing: Faults::default(),
             limiter: self.limiter,
@@ -318,36 +330,6 @@ impl MockServer {
     /// The clock that everything here goes by, the OAuth server included.
     pub fn clock(&self) -> &VirtualClock {
         &self.llm.clock
-    }
-
-    /// Admits a token from now on, without limit. A server without authentication begins to ask for it.
-    pub fn add_token(&self, token: &str) {
-        self.add_key(Key::new(token));
-    }
-
-    /// Admits a token for exactly `uses` further LLM requests.
-    pub fn add_token_uses(&self, token: &str, uses: u32) {
-        self.add_key(Key::new(token).uses(uses));
-    }
-
-    /// Admits a key from now on, in place of one with the same token or id.
-    pub fn add_key(&self, key: Key) {
-        self.llm.gate.add(key, self.llm.clock.now());
-    }
-
-    /// Ends a key now, as if its time were up. Whether there is such a key.
-    pub fn expire_key(&self, token: &str) -> bool {
-        self.llm.gate.expire(token, self.llm.clock.now())
-    }
-
-    /// How many uses a key has left. `None`: there is no such key, or it has no limit.
-    pub fn uses_left(&self, token: &str) -> Option<u32> {
-        self.llm.gate.left(token)
-    }
-
-    /// Refuses a token on the LLM routes from now on, whoever issued it.
-    pub fn revoke_token(&self, token: &str) {
-        self.llm.gate.revoke(token);
     }
 
     /// Goes on with these fixtures, and with nothing of what the old ones had counted, which states they had

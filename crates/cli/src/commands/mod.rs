@@ -10,24 +10,29 @@ mod token;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use mock::KeySpec;
+
 use crate::args::{Args, Command, Config, Credentials, Mock, Policy, Token};
 use crate::exit::Failure;
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Retry(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    // The mock's servers have threads of their own.
+    let mut runtime = match args.command {
+        Command::Mock(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Failure::Retry(format!("no runtime: {error}")))?.block_on(async {
         match args.command {
             Command::Quickstart(args) => quickstart::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Policy(Policy::Explain(args)) => policy::explain(&args),
             Command::Policy(Policy::Test(args)) => policy::test(&args),
-            Command::Mock(Mock::Serve(args)) => mock::serve(args).await,
+            Command::Mock(Mock::Serve(args)) => mock::serve(*args).await,
             Command::Mock(Mock::Validate(args)) => mock::validate(&args.files),
+            Command::Mock(Mock::Token(args)) => mock::token(args),
+            Command::Mock(Mock::Jwks) => mock::jwks(),
             Command::Token(Token::Exchange(args)) => token::exchange(args).await,
             Command::Credentials(Credentials::Test(args)) => credentials::test(args).await,
         }

@@ -5,5 +5,6 @@
 mod credentials;
 mod exits;
 mod kill;
+mod mock;
 mod policy;
 mod program;

@@ -26,6 +26,7 @@ use crate::desk::Desk;
 use crate::error::StartError;
 use crate::fault::Fault;
 use crate::host::{Bound, Host};
+use crate::observer::Observer;
 use crate::requests::Requests;
 
 pub use anthropic::FederationRule;
@@ -161,7 +162,7 @@ impl CloudBuilder {
             return Err(StartError::Incomplete("a GitHub job needs a request token and an identity token"));
         }
         let cloud = Arc::new(Cloud {
-            desk: Desk::new(self.clock),
+            desk: Desk::new(self.clock, Observer::default()),
             entra: self.entra,
             google: self.google,
             sts: self.sts,

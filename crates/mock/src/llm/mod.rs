@@ -40,6 +40,7 @@ use crate::clock::VirtualClock;
 use crate::fault::{Fault, Faults};
 use crate::limiter::Limiter;
 use crate::log::Log;
+use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::reply::Reply;
 use crate::step::Kind;
@@ -78,6 +79,7 @@ pub(crate) struct Llm {
     pub(crate) clock: VirtualClock,
     pub(crate) ids: Ids,
     pub(crate) log: Log,
+    pub(crate) observer: Observer,
     /// The names of models that fail once and have done so.
     pub(crate) failed_once: Mutex<HashSet<String>>,
     /// The errors of the next requests.
@@ -134,6 +136,7 @@ impl Llm {
             provider::of(dialect).account(answer.headers_mut());
         }
         self.log.answered(place, &seen, answer.status());
+        self.observer.tell(&seen);
         answer::date(answer, self.clock.now())
     }
 

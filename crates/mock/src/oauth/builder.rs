@@ -21,10 +21,12 @@ use super::routes::Routes;
 use super::script::Script;
 use super::user::User;
 use super::{Idp, Server};
+use crate::capture::Recorded;
 use crate::clock::VirtualClock;
 use crate::desk::Desk;
 use crate::error::StartError;
 use crate::host::Bound;
+use crate::observer::Observer;
 use crate::tls::Tls;
 
 const TOKEN_TTL: Duration = Duration::from_secs(3_600);
@@ -67,6 +69,7 @@ pub struct IdpBuilder {
     tenants: Vec<(String, IdpBuilder)>,
     settings: Settings,
     dpop_nonces: bool,
+    observer: Observer,
     #[cfg(feature = "tls")]
     https: bool,
 }
@@ -99,6 +102,7 @@ impl IdpBuilder {
                 copilot: None,
             },
             dpop_nonces: false,
+            observer: Observer::default(),
             #[cfg(feature = "tls")]
             https: false,
         }
@@ -252,6 +256,14 @@ impl IdpBuilder {
         self
     }
 
+    /// Calls that with each request to the port as its answer begins, on the server's thread. A tenant's
+    /// own is not called.
+    #[must_use]
+    pub fn observe(mut self, observe: impl Fn(&Recorded) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observe);
+        self
+    }
+
     /// Serves HTTPS. The certificate's CA is that of the LLM server beside it, or one of its own
     /// ([`MockIdp::ca_pem`]).
     #[cfg(feature = "tls")]
@@ -276,7 +288,7 @@ impl IdpBuilder {
             None if self.https => Some(Tls::generate()?),
             tls => tls,
         };
-        let desk = Arc::new(Desk::new(self.clock.clone()));
+        let desk = Arc::new(Desk::new(self.clock.clone(), self.observer.clone()));
         let tenants = std::mem::take(&mut self.tenants);
         let bound = Bound::new(self.port, tls)?;
         let origin = bound.url();

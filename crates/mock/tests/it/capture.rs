@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use portunus_mock::{EntraApp, Fixture, Key, MockCloud, ServerBuilder};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{chat, client, contents, converse, message, post, post_chat, post_message};
+use crate::support::{chat, client, contents, converse, message, post, post_chat, post_message, status_with};
 
 const GEMINI: &str = "/v1beta/models/m:generateContent";
 
@@ -162,4 +162,30 @@ async fn idp_secrets() -> String {
     write!(shown, "{idp:?} {:?} {:?}", idp.requests(), idp.mint("alice")).unwrap();
     assert!(!shown.contains(&token));
     shown
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_each_request_as_it_is_answered() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let told_by = |name: &'static str| {
+        let tell = tell.clone();
+        move |seen: &portunus_mock::Recorded| {
+            tell.send((name, seen.path().to_owned(), seen.status())).unwrap();
+        }
+    };
+    let builder = ServerBuilder::new().observe(told_by("llm"));
+    #[cfg(feature = "oauth")]
+    let builder = builder.with_idp(portunus_mock::MockIdp::builder().observe(told_by("oauth")));
+    let server = builder.with_bearer_token("sk-1").build().await.unwrap();
+    status_with(&server.url(), "sk-1").await;
+    status_with(&server.url(), "sk-2").await;
+    let path = || "/v1/chat/completions".to_owned();
+    assert_eq!(told.recv().unwrap(), ("llm", path(), Some(200)));
+    assert_eq!(told.recv().unwrap(), ("llm", path(), Some(401)));
+    #[cfg(feature = "oauth")]
+    {
+        client().get(server.oauth_url().unwrap() + "/jwks.json").send().await.unwrap();
+        assert_eq!(told.recv().unwrap(), ("oauth", "/jwks.json".to_owned(), Some(200)));
+    }
+    assert!(told.try_recv().is_err());
 }

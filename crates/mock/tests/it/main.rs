@@ -15,8 +15,8 @@ mod clock;
 mod cloud;
 #[cfg(feature = "oauth")]
 mod code_flow;
-mod determinism;
 mod control;
+mod determinism;
 #[cfg(feature = "oauth")]
 mod documented;
 mod embeddings;

@@ -2,9 +2,8 @@
 
 use portunus_mock::{Fixture, ServerBuilder, StartError};
 use reqwest::Client;
-use serde_json::Value;
 
-use crate::support::{chat, client, events, json_of, streamed};
+use crate::support::{chat, client, events, streamed};
 
 #[expect(clippy::disallowed_methods, reason = "the mock is called as any program would call it")]
 fn trusting(ca_pem: &str) -> Client {
@@ -89,12 +88,13 @@ async fn the_oauth_server_has_the_same_ca() {
     assert!(issuer.starts_with("https://127.0.0.1:"), "{issuer}");
     let trusts = trusting(server.ca_pem().unwrap());
     let metadata = trusts.get(format!("{issuer}/.well-known/openid-configuration")).send().await.unwrap();
-    let metadata: Value = json_of(metadata).await;
+    let metadata: serde_json::Value = metadata.json().await.unwrap();
     assert_eq!(metadata["issuer"], *issuer);
     let (id, secret) = server.oauth_client_credentials().await.unwrap();
     let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
     let token = trusts.post(metadata["token_endpoint"].as_str().unwrap()).form(&form).send().await.unwrap();
-    let token = json_of(token).await["access_token"].as_str().unwrap().to_owned();
+    let token: serde_json::Value = token.json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap();
     let models = trusts.get(format!("{}/v1/models", server.url())).bearer_auth(token).send().await.unwrap();
     assert_eq!(models.status(), 200);
 
