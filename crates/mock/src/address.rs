@@ -15,14 +15,15 @@ impl MockServer {
     }
 
     /// The variables by which the providers' own clients find this server, for
-    /// [`Command::envs`](std::process::Command::envs). They hold no credential.
+    /// [`Command::envs`](std::process::Command::envs). They hold no credential. With `ServerBuilder::ca_file`
+    /// also those by which clients find that file; all but Node's then trust nobody else.
     ///
     /// `AzureOpenAI` of OpenAI's client for Node takes `OPENAI_BASE_URL` before `AZURE_OPENAI_ENDPOINT`; a
     /// child that uses it needs the former removed.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let root = self.url();
         let v1 = format!("{root}/v1");
-        vec![
+        let env = vec![
             ("OPENAI_BASE_URL", v1.clone()),
             ("AZURE_OPENAI_ENDPOINT", root.clone()),
             ("ANTHROPIC_BASE_URL", root.clone()),
@@ -31,7 +32,10 @@ impl MockServer {
             ("GOOGLE_GEMINI_BASE_URL", root.clone()),
             ("GOOGLE_VERTEX_BASE_URL", root.clone()),
             ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", root),
-        ]
+        ];
+        #[cfg(feature = "tls")]
+        let env = [env, self.ca_env()].concat();
+        env
     }
 
     /// [`MockServer::env`], and that key wherever the clients look for one. They do not start without a key,

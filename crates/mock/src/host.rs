@@ -120,8 +120,8 @@ impl Host {
     }
 
     #[cfg(feature = "tls")]
-    pub(crate) fn ca_pem(&self) -> Option<&str> {
-        self.tls.as_ref().map(Tls::ca_pem)
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Closes the port and lets answers under way finish, for at most [`GRACE`].

@@ -52,8 +52,7 @@ impl MockServer {
     /// # Errors
     /// [`Unmet`], which names the fixtures, and the requests that came.
     pub fn verify(&self) -> Result<(), Unmet> {
-        let unmet = self.llm.rules.unmet();
-        if unmet.is_empty() { Ok(()) } else { Err(unmet_with(&unmet, &self.requests())) }
+        verify(&self.llm)
     }
 
     /// # Panics
@@ -101,6 +100,12 @@ impl fmt::Debug for Mounted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Mounted").field(&self.loaded.name()).finish()
     }
+}
+
+/// [`MockServer::verify`].
+pub(crate) fn verify(llm: &Llm) -> Result<(), Unmet> {
+    let unmet = llm.rules.unmet();
+    if unmet.is_empty() { Ok(()) } else { Err(unmet_with(&unmet, &llm.log.requests())) }
 }
 
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,11 +36,14 @@ pub(crate) struct Https {
 impl Https {
     pub(crate) fn tls(&self) -> Result<Tls, StartError> {
         let tls = Tls::generate()?;
-        if let Some(path) = &self.ca_file {
-            std::fs::write(path, tls.ca_pem())
-                .map_err(|source| StartError::CaFile { path: path.clone(), source })?;
-        }
-        Ok(tls)
+        let Some(path) = &self.ca_file else { return Ok(tls) };
+        // Children may have another working directory.
+        let written = std::path::absolute(path).and_then(|path| {
+            std::fs::write(&path, tls.ca_pem())?;
+            Ok(path)
+        });
+        let ca_file = written.map_err(|source| StartError::CaFile { path: path.clone(), source })?;
+        Ok(Tls { ca_file: Some(ca_file.into()), ..tls })
     }
 }
 
@@ -65,7 +68,20 @@ impl ServerBuilder {
 impl MockServer {
     /// The certificate of the CA to trust, in PEM, if it serves HTTPS. The OAuth server has the same.
     pub fn ca_pem(&self) -> Option<&str> {
-        self.host.ca_pem()
+        self.host.tls().map(Tls::ca_pem)
+    }
+
+    /// Where the CA's certificate was written to, as an absolute path, if that was wished.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.host.tls().and_then(Tls::ca_file)
+    }
+
+    /// The variables by which clients find the CA to trust, if its certificate is in a file. All but Node's
+    /// make it the only one that they trust.
+    pub(crate) fn ca_env(&self) -> Vec<(&'static str, String)> {
+        let names = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+        let file = self.ca_file().map(|file| file.to_string_lossy().into_owned());
+        file.map(|file| names.map(|name| (name, file.clone())).to_vec()).unwrap_or_default()
     }
 }
 
@@ -74,6 +90,8 @@ impl MockServer {
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     ca_pem: Arc<str>,
+    /// Where that was written to.
+    ca_file: Option<Arc<Path>>,
 }
 
 impl Tls {
@@ -84,11 +102,15 @@ impl Tls {
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key));
         let mut config = config.map_err(|error| failed(error.into()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_pem: pem(&ca).into() })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_pem: pem(&ca).into(), ca_file: None })
     }
 
     pub(crate) fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     pub(crate) async fn accept(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {

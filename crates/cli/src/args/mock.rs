@@ -67,6 +67,9 @@ pub(crate) struct MockServe {
     /// Print a line of JSON for each request, and nothing else.
     #[arg(long)]
     pub(crate) json_log: bool,
+    /// Print what to export, so that the providers' own clients find the mock, and nothing else.
+    #[arg(long, conflicts_with = "json_log")]
+    pub(crate) print_env: bool,
     /// Draw everything that is left to chance from that number.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

@@ -74,6 +74,8 @@ async fn it_says_where_it_is_logs_what_comes_and_ends_when_it_is_told() {
         let said = line(&mut mock.log);
         assert_eq!((&said["server"], &said["method"]), (&json!("llm"), &json!("POST")));
         assert_eq!((&said["path"], &said["status"]), (&json!("/v1/chat/completions"), &json!(status)));
+        assert_eq!((&said["model"], &said["fixture"]), (&json!("gpt-4o"), &Value::Null));
+        assert!(said["credential"].as_str().unwrap().starts_with("sk-c…"), "{said}");
         assert!(!said.to_string().contains("canary"), "{said}");
     }
     let advance = client().post(format!("{}clock", mock.url("control_url"))).json(&json!({"advance": "5m"}));
@@ -117,7 +119,7 @@ async fn its_oauth_server_has_the_clients_and_users_that_it_is_told_of() {
 async fn over_https_it_is_trusted_by_its_ca_file() {
     let folder = tempfile::tempdir().unwrap();
     let mock = Mock::start(folder.path(), &["--ca-file", "ca.pem", "--limit", "requests=1,per=1h"]);
-    assert_eq!(mock.places["ca_file"], "ca.pem");
+    assert_eq!(mock.places["ca_file"], folder.path().join("ca.pem").to_string_lossy().as_ref());
     let ca = std::fs::read(folder.path().join("ca.pem")).unwrap();
     #[expect(clippy::disallowed_methods, reason = "a test is a client like any other")]
     let trusts =
@@ -148,6 +150,36 @@ async fn errors_are_the_providers_own_unless_the_documented_ones_are_wished() {
     let mock = Mock::start(folder.path(), &["--no-control-api"]);
     assert_eq!(mock.places.get("control_url"), None);
     assert_eq!(client().get(format!("{}/__mock/", mock.url("url"))).send().await.unwrap().status(), 404);
+}
+
+#[test]
+fn a_shell_is_told_what_to_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = portunus(folder.path());
+    command.args([
+        "mock",
+        "serve",
+        "--port",
+        "0",
+        "--print-env",
+        "--key",
+        "it's:uses=2",
+        "--ca-file",
+        "ca.pem",
+    ]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut exports = String::new();
+    while !exports.contains("AWS_BEARER_TOKEN_BEDROCK") {
+        exports += &(printed.next().unwrap().unwrap() + "\n");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let script = exports + "echo \"$OPENAI_BASE_URL $ANTHROPIC_API_KEY $NODE_EXTRA_CA_CERTS\"";
+    let shell = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let said = String::from_utf8(shell.stdout).unwrap();
+    assert!(said.starts_with("https://127.0.0.1:") && said.contains("/v1 it's /"), "{said}");
+    assert!(said.trim_end().ends_with("/ca.pem"), "{said}");
 }
 
 #[test]

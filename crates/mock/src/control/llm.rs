@@ -11,10 +11,12 @@ use super::asked::{Asked, Refusal, Span, Time};
 use super::{Act, Control, Route, seen};
 use crate::api_error::ApiError;
 use crate::key::Key;
+use crate::mounted;
 
 pub(super) const ROUTES: &[Route] = &[
     get("requests", "lists what was asked of the LLM routes", requests),
     route(Method::DELETE, "requests", "forgets all requests", forget),
+    get("verify", "says whether every fixture has answered as often as expected", verify),
     post("reset", "begins anew", reset),
     get("keys", "lists the keys and what became of them", keys),
     post("keys", "admits a key", add_key),
@@ -48,6 +50,13 @@ fn forget(control: &Control, _: &Asked<'_>) -> Result<Value, Refusal> {
     #[cfg(feature = "oauth")]
     control.idp.iter().for_each(crate::oauth::MockIdp::forget_requests);
     Ok(json!({}))
+}
+
+fn verify(control: &Control, _: &Asked<'_>) -> Result<Value, Refusal> {
+    Ok(match mounted::verify(&control.llm) {
+        Ok(()) => json!({ "met": true }),
+        Err(unmet) => json!({"met": false, "report": unmet.to_string()}),
+    })
 }
 
 fn reset(control: &Control, _: &Asked<'_>) -> Result<Value, Refusal> {

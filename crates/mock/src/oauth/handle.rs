@@ -65,7 +65,7 @@ impl MockIdp {
     /// The certificate of the CA to trust, in PEM, if it serves HTTPS.
     #[cfg(feature = "tls")]
     pub fn ca_pem(&self) -> Option<&str> {
-        self.host.as_ref()?.ca_pem()
+        self.host.as_ref()?.tls().map(crate::tls::Tls::ca_pem)
     }
 
     /// The clock that everything here goes by.

@@ -1,6 +1,6 @@
 //! The control API, as a test in another language uses it.
 
-use portunus_mock::{MockServer, ServerBuilder};
+use portunus_mock::{Fixture, MockServer, ServerBuilder};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -171,7 +171,8 @@ async fn requests_are_told_without_their_secrets() {
     let headers = &seen["headers"];
     assert_eq!((&headers["authorization"], &headers["x-trace"]), (&json!("***"), &json!("7")));
     assert_eq!(seen["body"]["messages"][0]["content"], "Hello");
-    assert_eq!(seen["status"], 200);
+    assert_eq!((&seen["status"], &seen["model"]), (&json!(200), &json!("gpt-4o")));
+    assert_eq!(seen["credential"], "…", "of a short one nothing is shown");
     assert!(humantime::parse_rfc3339(seen["at"].as_str().unwrap()).is_ok());
     let (status, _) = told_of_forgetting(&server).await;
     assert_eq!((status, get(&server, "requests").await), (200, json!({"requests": []})));
@@ -198,6 +199,18 @@ async fn errors_come_as_ordered() {
     }
     assert_eq!(asked().send().await.unwrap().status(), 200);
     assert_eq!(told_of_forgetting(&server).await.0, 200);
+}
+
+#[tokio::test]
+async fn expectations_are_verified() {
+    let weather = Fixture::new().named("weather").expect(1).respond_with_content("Sunny.");
+    let server = ServerBuilder::new().control_api().fixture(weather).build().await.unwrap();
+    let told = get(&server, "verify").await;
+    assert!(told["report"].as_str().unwrap().contains("weather") && told["met"] == false, "{told}");
+    post_chat(&server.url(), &chat("gpt-4o", "hi")).bearer_auth("sk-test-1").send().await.unwrap();
+    assert_eq!(get(&server, "verify").await, json!({"met": true}));
+    let seen = &get(&server, "requests").await["requests"][0];
+    assert_eq!((&seen["fixture"], &seen["credential"]), (&json!("weather"), &json!("sk-t…t-1")));
 }
 
 #[tokio::test]

@@ -71,6 +71,10 @@ async fn the_cas_certificate_is_written_where_it_is_wanted() {
     let file = folder.path().join("ca.pem");
     let server = ServerBuilder::new().ca_file(&file).build().await.unwrap();
     let written = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(server.ca_file(), Some(&*file));
+    let named = server.env().into_iter().filter(|(_, value)| *value == file.to_string_lossy());
+    let names: Vec<_> = named.map(|(name, _)| name).collect();
+    assert_eq!(names, ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"]);
     assert_eq!(server.ca_pem(), Some(&*written));
     let health = trusting(&written).get(format!("{}/health", server.url())).send().await.unwrap();
     assert_eq!(health.status(), 200);

@@ -30,6 +30,10 @@ impl fmt::Debug for KeySpec {
 }
 
 impl KeySpec {
+    pub(super) fn token(&self) -> &str {
+        split(&self.0).0
+    }
+
     fn key(&self) -> Result<Key, String> {
         let (token, options) = split(&self.0);
         let mut key = Key::new(token);

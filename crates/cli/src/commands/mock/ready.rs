@@ -6,6 +6,7 @@ use std::path::Path;
 use portunus_mock::{MockServer, Recorded};
 use serde_json::{Map, Value, json};
 
+use super::KeySpec;
 use crate::args::MockServe;
 use crate::exit::Failure;
 
@@ -23,7 +24,7 @@ pub(super) fn places(server: &MockServer, args: &MockServe) -> Value {
             places.entry("tenants").or_insert_with(|| json!({}))[&tenant.name] = json!(issuer);
         }
     }
-    if let Some(file) = &args.ca_file {
+    if let Some(file) = server.ca_file() {
         places.insert("ca_file".to_owned(), file.to_string_lossy().into());
     }
     places.into()
@@ -39,6 +40,14 @@ pub(super) fn as_text(server: &MockServer, args: &MockServe) -> String {
         text += &format!("\ncontrol API on {}/__mock/", server.url());
     }
     text
+}
+
+/// For a shell: the variables by which the providers' clients find the mock. They do not start without a key,
+/// so there is always one; keys from files are not repeated.
+pub(super) fn exports(server: &MockServer, args: &MockServe) -> String {
+    let key = args.key.first().map_or("mock", KeySpec::token);
+    let quoted = |(name, value): (&str, String)| format!("export {name}='{}'", value.replace('\'', r"'\''"));
+    server.env_with_key(key).into_iter().map(quoted).collect::<Vec<_>>().join("\n")
 }
 
 /// Whoever reads the file sees all of it, or none.
@@ -58,6 +67,9 @@ pub(super) fn line(server: &str, seen: &Recorded) -> Value {
         "server": server,
         "method": seen.method().as_str(),
         "path": seen.path(),
+        "model": seen.model(),
+        "credential": seen.redacted_credential(),
+        "fixture": seen.fixture(),
         "status": seen.status(),
     })
 }

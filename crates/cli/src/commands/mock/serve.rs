@@ -23,7 +23,11 @@ pub(crate) async fn serve(args: MockServe) -> Result<(), Failure> {
     if let Some(path) = &args.port_file {
         ready::write(path, &places)?;
     }
-    say(&if args.json_log { places.to_string() } else { ready::as_text(&server, &args) });
+    say(&match (args.json_log, args.print_env) {
+        (true, _) => places.to_string(),
+        (_, true) => ready::exports(&server, &args),
+        _ => ready::as_text(&server, &args),
+    });
     tokio::select! {
         () = end_wished() => {}
         never = files.follow(&server) => match never {},
