@@ -286,15 +286,8 @@ impl ServerBuilder {
             })
         });
         let serving = Arc::clone(&llm);
-        let host = bound.serve(move |request| {
-            let (llm, control) = (Arc::clone(&serving), control.clone());
-            async move {
-                match control.filter(|_| request.uri().path().starts_with(control::PREFIX)) {
-                    Some(control) => control.handle(request).await,
-                    None => llm.handle(request).await,
-                }
-            }
-        })?;
+        let host =
+            bound.serve(move |request| control::answer(Arc::clone(&serving), control.clone(), request))?;
         Ok(MockServer {
             host,
             llm,

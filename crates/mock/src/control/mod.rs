@@ -23,7 +23,7 @@ use crate::oauth::MockIdp;
 use asked::{Asked, Refusal};
 
 /// What every path begins with.
-pub(crate) const PREFIX: &str = "/__mock/";
+const PREFIX: &str = "/__mock/";
 /// How large a request may be.
 const BODY_LIMIT: usize = 1 << 20;
 
@@ -33,6 +33,18 @@ pub(crate) struct Control {
     pub(crate) llm: Arc<Llm>,
     #[cfg(feature = "oauth")]
     pub(crate) idp: Option<MockIdp>,
+}
+
+/// The answer of the control API, if there is one and the path is its own; else that of the LLM server.
+pub(crate) async fn answer(
+    llm: Arc<Llm>,
+    control: Option<Arc<Control>>,
+    request: Request<Incoming>,
+) -> Answer {
+    match control {
+        Some(control) if request.uri().path().starts_with(PREFIX) => control.handle(request).await,
+        _ => llm.handle(request).await,
+    }
 }
 
 /// One thing that can be done. A segment of the path in braces may be anything.
@@ -69,7 +81,7 @@ fn index() -> Value {
 }
 
 impl Control {
-    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
         let (head, incoming) = request.into_parts();
         let body = body::read(incoming, BODY_LIMIT).await.map_err(|unread| match unread {
             Unread::TooLarge => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),

@@ -71,7 +71,7 @@ const PEM: [[&[u8]; 3]; 2] = [
     ],
 ];
 
-/// The same keys once they are read, which takes longer than anything else that a start does.
+/// The same keys once they are read, which takes longer, and touches more memory, than all that a start does.
 static READ: [[OnceLock<(EncodingKey, Jwk)>; 3]; 2] = [const { [const { OnceLock::new() }; 3] }; 2];
 
 pub(super) struct Key {
@@ -108,7 +108,8 @@ fn read(algorithm: Algorithm, pem: &[u8]) -> (EncodingKey, Jwk) {
 pub(super) struct KeySet {
     algorithms: &'static [Algorithm],
     generation: usize,
-    keys: Vec<Key>,
+    /// Which of the bundled keys, by generation. They are read when they are needed.
+    keys: Vec<(Algorithm, usize)>,
     /// What is published in place of the keys: those of before a rotation.
     stale: Option<JwkSet>,
 }
@@ -129,7 +130,7 @@ impl KeySet {
 
     fn publish(&mut self) {
         let generation = self.generation;
-        self.keys.extend(self.algorithms.iter().map(|algorithm| Key::bundled(*algorithm, generation)));
+        self.keys.extend(self.algorithms.iter().map(|algorithm| (*algorithm, generation)));
     }
 
     /// New keys sign from now on; the earlier ones stay published.
@@ -155,7 +156,7 @@ impl KeySet {
 
     /// The public keys that there are.
     pub(super) fn jwks(&self) -> JwkSet {
-        JwkSet { keys: self.keys.iter().map(|key| key.public.clone()).collect() }
+        JwkSet { keys: self.keys.iter().map(|(algorithm, n)| Key::bundled(*algorithm, *n).public).collect() }
     }
 
     pub(super) fn sign(
@@ -165,13 +166,14 @@ impl KeySet {
         kid: &Kid,
         claims: &Map<String, Value>,
     ) -> String {
-        let newest = self.keys.iter().rev().find(|key| key.algorithm == algorithm);
+        let newest = self.keys.iter().rev().find(|(known, _)| *known == algorithm);
         // A provider that does not sign that way has no such key, and signs as it does.
-        let key = newest.or(self.keys.last()).expect("there is always a key");
+        let (algorithm, generation) = *newest.or(self.keys.last()).expect("there is always a key");
+        let key = Key::bundled(algorithm, generation);
         let mut header = Header::new(key.algorithm.jwt());
         header.typ = Some(typ.to_owned());
         header.kid = match kid {
-            Kid::Right => Some(key.kid.clone()),
+            Kid::Right => Some(key.kid),
             Kid::None => None,
             Kid::Unknown => Some("unknown-key".to_owned()),
         };
@@ -188,6 +190,6 @@ pub(super) fn unsigned(typ: &str, claims: &Map<String, Value>) -> String {
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| &key.kid)).finish()
+        f.debug_list().entries(&self.keys).finish()
     }
 }
