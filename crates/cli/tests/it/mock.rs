@@ -31,6 +31,13 @@ impl Mock {
         self.places[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.places))
     }
 
+    /// Tells it to end, and how it did.
+    fn end(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
     async fn chat(&self, key: &str) -> u16 {
         let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]});
         let sent = client().post(format!("{}/v1/chat/completions", self.url("url"))).bearer_auth(key);
@@ -82,9 +89,7 @@ async fn it_says_where_it_is_logs_what_comes_and_ends_when_it_is_told() {
     assert_eq!(advance.send().await.unwrap().status(), 200);
     assert_eq!(mock.chat("sk-canary-3").await, 401);
 
-    let pid = mock.child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert_eq!(mock.child.wait().unwrap().code(), Some(0));
+    assert_eq!(mock.end(), Some(0));
     assert!(!file.exists());
 }
 
@@ -180,6 +185,28 @@ fn a_shell_is_told_what_to_export() {
     let said = String::from_utf8(shell.stdout).unwrap();
     assert!(said.starts_with("https://127.0.0.1:") && said.contains("/v1 it's /"), "{said}");
     assert!(said.trim_end().ends_with("/ca.pem"), "{said}");
+}
+
+#[tokio::test]
+async fn what_fixtures_expect_decides_how_it_ends_where_that_is_wished() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = "fixtures: [{name: hello, expect: 1, response: {content: a}}]";
+    std::fs::write(folder.path().join("hello.yaml"), fixture).unwrap();
+    for (more, calls, code) in [
+        (&[][..], 0, 0),
+        (&["--expect-all"], 0, 77),
+        (&["--expect-all"], 1, 0),
+        (&["--strict", "--key", "sk-1"], 0, 77),
+    ] {
+        let mut mock = Mock::start(folder.path(), &[&["--fixtures", "hello.yaml"], more].concat());
+        for _ in 0..calls {
+            assert_eq!(mock.chat("sk-1").await, 200);
+            assert_eq!(line(&mut mock.log)["fixture"], "hello");
+        }
+        let verified = client().get(format!("{}verify", mock.url("control_url"))).send().await.unwrap();
+        assert_eq!(verified.json::<Value>().await.unwrap()["met"], calls == 1);
+        assert_eq!(mock.end(), Some(code), "{more:?}");
+    }
 }
 
 #[test]

@@ -41,24 +41,38 @@ pub(super) struct Asked<'r> {
         expect(dead_code, reason = "only devices have a segment of their own")
     )]
     pub(super) segment: &'r str,
+    media: &'r str,
     body: &'r [u8],
 }
 
 impl<'r> Asked<'r> {
-    pub(super) fn new(segment: &'r str, head: &'r Parts, body: &'r [u8]) -> Result<Self, Refusal> {
+    pub(super) fn new(segment: &'r str, head: &'r Parts, body: &'r [u8]) -> Self {
         let media = head.headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
-        // A web page cannot send this type without asking first, and is not answered then.
-        if !body.is_empty() && !media.eq_ignore_ascii_case("application/json") {
-            let says = "a body needs `content-type: application/json`";
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, says));
+        Self { segment, media, body }
+    }
+
+    /// The body, if it is of that type: one that no web page can send without asking first, which is not
+    /// answered.
+    fn body(&self, media: &str) -> Result<&'r [u8], Refusal> {
+        if self.media.eq_ignore_ascii_case(media) {
+            return Ok(self.body);
         }
-        Ok(Self { segment, body })
+        let says = format!("the body needs `content-type: {media}`");
+        Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, says))
     }
 
     /// The body.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        serde_json::from_slice(self.body).map_err(|error| Refusal::bad(format!("the body: {error}")))
+        serde_json::from_slice(self.body("application/json")?)
+            .map_err(|error| Refusal::bad(format!("the body: {error}")))
+    }
+
+    /// The body, which is YAML.
+    #[cfg(feature = "fixtures")]
+    pub(super) fn yaml(&self) -> Result<&'r str, Refusal> {
+        let body = self.body("application/yaml")?;
+        std::str::from_utf8(body).map_err(|_| Refusal::bad("the body is not UTF-8"))
     }
 
     /// The body, if there is one.

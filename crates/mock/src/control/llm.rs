@@ -16,6 +16,8 @@ use crate::mounted;
 pub(super) const ROUTES: &[Route] = &[
     get("requests", "lists what was asked of the LLM routes", requests),
     route(Method::DELETE, "requests", "forgets all requests", forget),
+    #[cfg(feature = "fixtures")]
+    route(Method::PUT, "fixtures", "answers by these fixtures from now on", fixtures),
     get("verify", "says whether every fixture has answered as often as expected", verify),
     post("reset", "begins anew", reset),
     get("keys", "lists the keys and what became of them", keys),
@@ -50,6 +52,15 @@ fn forget(control: &Control, _: &Asked<'_>) -> Result<Value, Refusal> {
     #[cfg(feature = "oauth")]
     control.idp.iter().for_each(crate::oauth::MockIdp::forget_requests);
     Ok(json!({}))
+}
+
+#[cfg(feature = "fixtures")]
+fn fixtures(control: &Control, asked: &Asked<'_>) -> Result<Value, Refusal> {
+    let fixtures = crate::fixture::Fixture::parse("fixtures", asked.yaml()?);
+    let fixtures = fixtures.map_err(|error| Refusal::bad(error.to_string()))?;
+    let count = fixtures.len();
+    control.llm.rules.replace(fixtures).map_err(|error| Refusal::bad(error.to_string()))?;
+    Ok(json!({ "fixtures": count }))
 }
 
 fn verify(control: &Control, _: &Asked<'_>) -> Result<Value, Refusal> {

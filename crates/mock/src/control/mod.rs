@@ -108,7 +108,7 @@ impl Control {
         for route in routes() {
             let Some(segment) = segment_of(route.path, path) else { continue };
             if route.method == head.method {
-                let asked = Asked::new(segment, head, body)?;
+                let asked = Asked::new(segment, head, body);
                 let query = head.uri.query().unwrap_or_default();
                 return match route.act {
                     Act::Llm(act) if query.is_empty() => act(self, &asked),

@@ -109,7 +109,7 @@ async fn what_is_wrong_is_refused_and_named() {
     }
     let sent = ask(&server, Method::POST, "keys").header("content-type", "application/json").body("{");
     assert_eq!(told(sent).await.0, 400);
-    assert_eq!(told(ask(&server, Method::POST, "keys")).await.0, 400, "without a body");
+    assert_eq!(told(ask(&server, Method::POST, "keys")).await.0, 415, "without a body");
     assert_eq!(told(ask(&server, Method::GET, "keys?all=1")).await.0, 400);
     assert_eq!(told(ask(&server, Method::GET, "nothing")).await.0, 404);
     assert_eq!(post(&server, "keys/expire", json!({"token": "unknown"})).await.0, 404);
@@ -199,6 +199,24 @@ async fn errors_come_as_ordered() {
     }
     assert_eq!(asked().send().await.unwrap().status(), 200);
     assert_eq!(told_of_forgetting(&server).await.0, 200);
+}
+
+#[cfg(feature = "fixtures")]
+#[tokio::test]
+async fn fixtures_are_replaced_by_those_of_a_file() {
+    let server = server().await;
+    let put = |yaml: &'static str| {
+        ask(&server, Method::PUT, "fixtures").header("content-type", "application/yaml").body(yaml)
+    };
+    let hello = "fixtures:\n  - {match: {model: gpt-4o}, response: {content: Hello there.}}\n";
+    assert_eq!(told(put(hello)).await, (200, json!({"fixtures": 1})));
+    let (status, wrong) = told(put("fixtures:\n  - {respnse: {content: a}}\n")).await;
+    let said = wrong["error"].as_str().unwrap();
+    assert!(status == 400 && said.starts_with("fixtures:2:6: unknown field `respnse`"), "{said}");
+    let answer = post_chat(&server.url(), &chat("gpt-4o", "hi")).send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains("Hello there."), "{answer}");
+    let as_json = ask(&server, Method::PUT, "fixtures").json(&json!({"fixtures": []}));
+    assert_eq!(told(as_json).await.0, 415);
 }
 
 #[tokio::test]
