@@ -52,7 +52,7 @@ impl VirtualClock {
 
     /// The time that it shows, from 1970 to the year 9000.
     pub fn now(&self) -> SystemTime {
-        self.lock().now().0
+        self.lock().wall()
     }
 
     /// Lets that much time pass at once.
@@ -96,19 +96,23 @@ impl VirtualClock {
 
 impl Hands {
     fn now(&self) -> Times {
-        let (wall, monotonic) = self.shown;
-        let (wall, monotonic) = match self.since {
-            None => (Some(wall), monotonic),
-            Some((then, start)) => {
-                let wall = match self.base.now().duration_since(then) {
-                    Ok(passed) => wall.checked_add(passed),
-                    Err(back) => wall.checked_sub(back.duration()),
-                };
-                (wall, monotonic.saturating_add(self.base.monotonic().saturating_sub(start)))
-            }
+        (self.wall(), self.monotonic())
+    }
+
+    fn wall(&self) -> SystemTime {
+        let shown = self.shown.0;
+        let wall = match self.since.map(|(then, _)| self.base.now().duration_since(then)) {
+            None => Some(shown),
+            Some(Ok(passed)) => shown.checked_add(passed),
+            Some(Err(back)) => shown.checked_sub(back.duration()),
         };
         let latest = UNIX_EPOCH + LATEST;
-        (wall.unwrap_or(latest).clamp(UNIX_EPOCH, latest), monotonic)
+        wall.unwrap_or(latest).clamp(UNIX_EPOCH, latest)
+    }
+
+    fn monotonic(&self) -> Duration {
+        let passed = self.since.map(|(_, start)| self.base.monotonic().saturating_sub(start));
+        self.shown.1.saturating_add(passed.unwrap_or_default())
     }
 }
 
@@ -118,7 +122,7 @@ impl Clock for VirtualClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.lock().now().1
+        self.lock().monotonic()
     }
 }
 

@@ -12,6 +12,7 @@ mod gate;
 mod ids;
 mod loaded;
 mod models;
+mod needles;
 mod presented;
 mod provider;
 mod replying;
@@ -150,7 +151,7 @@ impl Llm {
         if let Some(answer) = self.open(seen.path()) {
             return Ok(answer);
         }
-        let found = self.gate.admit(trip.dialect, seen, self.clock.now(), self.faithful);
+        let found = self.gate.admit(trip.dialect, seen, seen.at(), self.faithful);
         let key = found.map_err(refused)?;
         let route = route.ok_or_else(|| {
             seen.came_to(Outcome::NoRoute);
@@ -270,7 +271,7 @@ impl Llm {
         });
         let headers = answer.headers_mut();
         if let Some(limits) = &failure.limits {
-            limits.state(trip.dialect, self.clock.now(), headers);
+            limits.state(trip.dialect, trip.seen.at(), headers);
         }
         if let Some(chosen) = &failure.headers {
             for (name, value) in chosen.iter() {

@@ -39,7 +39,7 @@ impl Llm {
             return Ok(answer::json(StatusCode::OK, count));
         }
         let (reply, mut waits) = self.decide(trip, &call, key)?;
-        let created = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let created = trip.seen.at().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let completion = Completion::new(&call, &reply, &self.ids, created);
         let used = completion.usage.input + completion.usage.output;
         if !call.stream {
@@ -59,7 +59,7 @@ impl Llm {
 
     /// An answer with the rate limits that its reply states, or that the limiter has after it.
     fn limited(&self, trip: &Trip<'_>, reply: &Reply, used: u64, mut answer: Answer) -> Answer {
-        let now = self.clock.now();
+        let now = trip.seen.at();
         let limits = self.limiter.as_ref().map(|limiter| limiter.spend(used, now));
         if let Some(limits) = reply.limits.or(limits) {
             limits.state(trip.dialect, now, answer.headers_mut());
@@ -93,14 +93,14 @@ impl Llm {
         }
         let plan = self.plan(trip, call, key)?;
         if let Some(limiter) = &self.limiter {
-            limiter.take(self.clock.now()).map_err(|(wait, limits)| Failure {
+            limiter.take(trip.seen.at()).map_err(|(wait, limits)| Failure {
                 retry_after: Some(wait),
                 limits: Some(Box::new(limits)),
                 ..Failure::of(Cause::RateLimited)
             })?;
         }
         if let Some(key) = key {
-            self.gate.spend(key, self.clock.now()).map_err(refused)?;
+            self.gate.spend(key, trip.seen.at()).map_err(refused)?;
         }
         match plan {
             Plan::Fail(failure) => Err(failure.into()),

@@ -3,15 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
-use aho_corasick::AhoCorasick;
-
 use super::loaded::{Chosen, Loaded, Scenarios};
+use super::needles::{Needle, Pieces};
 use crate::error::StartError;
 use crate::fixture::Fixture;
 use crate::outcome::Nearest;
 use crate::subject::Subject;
 
-/// From how many texts on looking for all of them at once is faster than for one after the other.
+/// From how many texts on telling at once which may be there is faster than looking for each.
 const MANY: usize = 8;
 
 #[derive(Debug)]
@@ -26,10 +25,9 @@ pub(crate) struct Rules {
 /// The fixtures of a server at one time.
 #[derive(Debug)]
 struct Set {
-    /// In the order of trying, each with the number of its needle.
-    loaded: Box<[(Arc<Loaded>, Option<usize>)]>,
-    /// Finds the texts that fixtures look for in the user's, all of them in one pass.
-    needles: Option<AhoCorasick>,
+    /// In the order of trying, each with what it looks for in the user's text.
+    loaded: Box<[(Arc<Loaded>, Option<Needle>)]>,
+    looks_for_many: bool,
 }
 
 impl Rules {
@@ -77,11 +75,13 @@ impl Rules {
     /// without a lock; asking whether it is ready, and counting, are one step.
     pub(crate) fn choose(&self, subject: &Subject<'_>) -> Option<Chosen> {
         let set = self.current();
-        let found = set.found(&subject.call.user_text);
-        let mut candidates = set
-            .loaded
-            .iter()
-            .filter(|(loaded, needle)| needle.is_none_or(|needle| found[needle]) && loaded.matches(subject));
+        let pieces = set.looks_for_many.then(|| Pieces::of(&subject.call.user_text));
+        let may_hold = |needle: &Option<Needle>| match (&pieces, needle) {
+            (Some(pieces), Some(needle)) => pieces.may_hold(needle),
+            _ => true,
+        };
+        let mut candidates =
+            set.loaded.iter().filter(|(loaded, needle)| may_hold(needle) && loaded.matches(subject));
         candidates.find_map(|(loaded, _)| loaded.take(&mut self.scenarios()))
     }
 
@@ -133,26 +133,16 @@ impl Set {
     /// Puts fixtures in their order; among equals, the order of adding holds.
     fn new(mut loaded: Vec<Arc<Loaded>>) -> Self {
         loaded.sort_by_key(|loaded| loaded.order());
-        let texts: Vec<&str> = loaded.iter().filter_map(|loaded| loaded.needle()).collect();
-        // Without an automaton, which only too many texts for one can cause, each is looked for by itself.
-        let needles = AhoCorasick::new(&texts).ok().filter(|_| texts.len() >= MANY);
-        let mut numbers = 0..;
-        let numbered = |loaded: Arc<Loaded>| {
-            let number = loaded.needle().and_then(|_| numbers.next()).filter(|_| needles.is_some());
-            (loaded, number)
+        let with_needle = |loaded: Arc<Loaded>| {
+            let needle = loaded.needle().and_then(Needle::new);
+            (loaded, needle)
         };
-        Self { loaded: loaded.into_iter().map(numbered).collect(), needles }
+        let loaded: Box<[_]> = loaded.into_iter().map(with_needle).collect();
+        let looks_for_many = loaded.iter().filter(|(_, needle)| needle.is_some()).count() >= MANY;
+        Self { loaded, looks_for_many }
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Loaded>> {
         self.loaded.iter().map(|(loaded, _)| loaded)
-    }
-
-    /// For each needle whether it is in a text.
-    fn found(&self, text: &str) -> Vec<bool> {
-        let Some(needles) = &self.needles else { return Vec::new() };
-        let mut found = vec![false; needles.patterns_len()];
-        needles.find_overlapping_iter(text).for_each(|needle| found[needle.pattern()] = true);
-        found
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use super::super::failure::Cause;
@@ -12,6 +12,12 @@ use crate::answer::write;
 use crate::rate_limits::go_duration;
 
 pub(super) struct OpenAi;
+
+static ACCOUNT: [(HeaderName, HeaderValue); 3] = [
+    (HeaderName::from_static("openai-organization"), HeaderValue::from_static("org-mock")),
+    (HeaderName::from_static("openai-processing-ms"), HeaderValue::from_static("1")),
+    (HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01")),
+];
 
 impl Provider for OpenAi {
     fn words(&self, cause: &Cause, about: &About<'_>) -> (u16, Cow<'static, str>) {
@@ -50,12 +56,8 @@ impl Provider for OpenAi {
     }
 
     fn account(&self, headers: &mut HeaderMap) {
-        for (name, value) in [
-            ("openai-organization", "org-mock"),
-            ("openai-processing-ms", "1"),
-            ("openai-version", "2020-10-01"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
+        for (name, value) in &ACCOUNT {
+            headers.insert(name, value.clone());
         }
     }
 }
