@@ -10,7 +10,7 @@ const KINDS: usize = 1 << 12;
 pub(super) struct Needle([u16; 3]);
 
 /// The kinds of pieces that a text has.
-pub(super) struct Pieces([bool; KINDS]);
+pub(super) struct Pieces([u64; KINDS / 64]);
 
 impl Needle {
     /// `None` is for a text without a piece, which may be anywhere.
@@ -22,16 +22,17 @@ impl Needle {
 
 impl Pieces {
     pub(super) fn of(text: &str) -> Self {
-        let mut kinds = [false; KINDS];
+        let mut pieces = Self([0; KINDS / 64]);
         for piece in text.as_bytes().windows(PIECE) {
-            kinds[usize::from(kind(piece))] = true;
+            let kind = kind(piece);
+            pieces.0[usize::from(kind / 64)] |= 1 << (kind % 64);
         }
-        Self(kinds)
+        pieces
     }
 
     /// `false` only if the needle is not in the text.
     pub(super) fn may_hold(&self, needle: &Needle) -> bool {
-        needle.0.iter().all(|kind| self.0[usize::from(*kind)])
+        needle.0.iter().all(|kind| self.0[usize::from(kind / 64)] >> (kind % 64) & 1 == 1)
     }
 }
 
