@@ -37,8 +37,8 @@ Examples:
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
-  portunus mock token --issuer https://idp.example --sub alice --aud portunus --ttl 5m --claim 'groups=[\"eng\"]'
-  portunus mock token --issuer https://idp.example --sub alice --fault expired
+  portunus mock token --issuer http://127.0.0.1:8080 --sub alice --aud portunus --ttl 5m --claim 'groups=[\"eng\"]'
+  portunus mock token --sub alice --fault expired
   portunus mock jwks > jwks.json";
 
 #[derive(Debug, Args)]
@@ -135,7 +135,7 @@ pub(crate) struct MockValidate {
 #[derive(Debug, Args)]
 pub(crate) struct MockToken {
     /// The issuer that the token names.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", default_value = "https://idp.example")]
     pub(crate) issuer: String,
     /// Whom it is about.
     #[arg(long)]

@@ -258,8 +258,9 @@ fn a_printed_token_is_verified_by_the_printed_keys() {
         let key = DecodingKey::from_jwk(key).unwrap();
         jsonwebtoken::decode::<Value>(token, &key, &validation).map(|token| token.claims)
     };
-    let issuer = ["token", "--issuer", "https://idp.example", "--sub", "alice", "--aud", "portunus"];
-    let with = |args: &[&str]| print(&[&issuer[..], args].concat());
+    let alice = ["token", "--sub", "alice", "--aud", "portunus"];
+    let with = |args: &[&str]| print(&[&alice[..], args].concat());
+    assert!(verified(&with(&["--issuer", "https://other.example"])).is_err());
     for alg in ["RS256", "ES256", "EdDSA"] {
         let claims = ["--claim", r#"groups=["eng"]"#, "--claim", "name=Alice A", "--without", "auth_time"];
         let claims = verified(&with(&[&["--alg", alg, "--ttl", "5m"], &claims[..]].concat())).unwrap();
@@ -273,7 +274,7 @@ fn a_printed_token_is_verified_by_the_printed_keys() {
     for fault in ["bad_signature", "wrong_issuer", "wrong_audience", "expired"] {
         assert!(verified(&with(&["--fault", fault])).is_err(), "{fault}");
     }
-    let wrong = run(folder.path(), &[&["mock"], &issuer[..], &["--fault", "odd"]].concat());
+    let wrong = run(folder.path(), &[&["mock"], &alice[..], &["--fault", "odd"]].concat());
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert_eq!((wrong.status.code(), said.contains("not_yet_valid")), (Some(64), true), "{said}");
 }
