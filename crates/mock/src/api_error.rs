@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
 
 use crate::rate_limits::RateLimits;
 
@@ -31,6 +32,25 @@ pub(crate) enum Kind {
     RateLimited,
     OutOfQuota,
     Overloaded,
+}
+
+/// An error by its name, in a fixture file or over HTTP.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NamedError {
+    RateLimited,
+    OutOfQuota,
+    Overloaded,
+}
+
+impl NamedError {
+    pub(crate) fn error(self) -> ApiError {
+        match self {
+            Self::RateLimited => ApiError::rate_limited(),
+            Self::OutOfQuota => ApiError::out_of_quota(),
+            Self::Overloaded => ApiError::overloaded(),
+        }
+    }
 }
 
 impl ApiError {

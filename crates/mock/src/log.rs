@@ -63,8 +63,10 @@ impl Log {
         let mut kept = self.lock();
         let kept = &mut *kept;
         let index = place.0.checked_sub(kept.forgotten).and_then(|index| usize::try_from(index).ok());
-        // It may be forgotten by now.
-        if let Some(entry) = index.and_then(|index| kept.requests.get_mut(index)) {
+        // It may be forgotten by now. A URI that names a host can get longer than URIs are when it is written.
+        if request.uri().authority().is_none()
+            && let Some(entry) = index.and_then(|index| kept.requests.get_mut(index))
+        {
             *entry = Entry::Answered(Packed::new(request, std::mem::take(&mut kept.spare)));
         }
     }
@@ -164,6 +166,13 @@ mod tests {
 
         log.clear();
         log.answered(places[2], &asked[2], StatusCode::OK);
+        let whole = request("http://example.com", 0);
+        log.answered(log.add(whole.clone()), &whole, StatusCode::OK);
+        let star = request("*", 0);
+        log.answered(log.add(star.clone()), &star, StatusCode::OK);
+        assert_eq!(paths(&log), [("/".into(), Some(200)), ("*".into(), Some(200))]);
+
+        log.clear();
         let next = request("/next", 0);
         let place = log.add(next.clone());
         log.answered(place, &next, StatusCode::OK);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::asked::{Asked, Refusal, Span, Time};
 use super::{Act, Control, Route, seen};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, NamedError};
 use crate::key::Key;
 use crate::mounted;
 
@@ -174,28 +174,18 @@ fn expire_key(control: &Control, asked: &Asked<'_>) -> Result<Value, Refusal> {
 struct Failing {
     count: Option<NonZeroU32>,
     status: Option<u16>,
-    kind: Option<Kind>,
+    kind: Option<NamedError>,
     message: Option<String>,
     retry_after: Option<Span>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    RateLimited,
-    OutOfQuota,
-    Overloaded,
-}
-
 fn fail_next(control: &Control, asked: &Asked<'_>) -> Result<Value, Refusal> {
     let failing: Failing = asked.json()?;
     let mut error = match (failing.status, failing.kind) {
         (Some(status), None) => ApiError::new(status, "scripted error"),
-        (None, Some(Kind::RateLimited)) => ApiError::rate_limited(),
-        (None, Some(Kind::OutOfQuota)) => ApiError::out_of_quota(),
-        (None, Some(Kind::Overloaded)) => ApiError::overloaded(),
+        (None, Some(named)) => named.error(),
         _ => return Err(Refusal::bad("an error has either `status` or `kind`")),
     };
     if let Some(message) = failing.message {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::value::{Header, HeaderText, Limits, Millis, Named, with};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, NamedError};
 use crate::fault::Fault;
 
 /// An error of the provider's.
@@ -15,20 +15,12 @@ pub(super) struct Failed(pub(super) ApiError);
 #[serde(deny_unknown_fields)]
 struct RawFailed {
     status: Option<u16>,
-    kind: Option<Kind>,
+    kind: Option<NamedError>,
     message: Option<String>,
     #[serde(default)]
     headers: Named<Header, HeaderText>,
     retry_after_ms: Option<Millis>,
     rate_limits: Option<Limits>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    RateLimited,
-    OutOfQuota,
-    Overloaded,
 }
 
 impl TryFrom<RawFailed> for Failed {
@@ -39,14 +31,7 @@ impl TryFrom<RawFailed> for Failed {
             (Some(status @ 400..600), None, Some(message)) => ApiError::new(status, message),
             (Some(400..600), None, None) => return Err("an error with a `status` has a `message`"),
             (Some(_), None, _) => return Err("an error has a `status` of 400 to 599"),
-            (None, Some(kind), message) => {
-                let error = match kind {
-                    Kind::RateLimited => ApiError::rate_limited(),
-                    Kind::OutOfQuota => ApiError::out_of_quota(),
-                    Kind::Overloaded => ApiError::overloaded(),
-                };
-                with(error, message, ApiError::message)
-            }
+            (None, Some(named), message) => with(named.error(), message, ApiError::message),
             (Some(_), Some(_), _) | (None, None, _) => {
                 return Err("an error has a `status` or a `kind`, and not both");
             }
